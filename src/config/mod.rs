@@ -1,0 +1,3 @@
+//! `jcloud.yml`: as written, checked, and as run.
+
+pub mod spec;

@@ -1,0 +1,248 @@
+//! The configuration as it is run: every default filled in, every value checked, durations and sizes in
+//! one unit. Owns the types only; reading and checking a file is the rest of this folder's business.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// One checked `jcloud.yml`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// What concerns the proxy as a whole.
+    pub proxy: ProxySpec,
+    /// The apps, in the order of the file. Names are unique, and so are routes.
+    pub apps: Vec<AppSpec>,
+}
+
+/// What concerns the proxy as a whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProxySpec {
+    /// Public addresses; at least one.
+    pub listen: Vec<SocketAddr>,
+    /// Data plane threads; at least one.
+    pub workers: usize,
+    /// What runs the replicas.
+    pub runtime: RuntimeKind,
+    /// How to reach the Docker Engine, and what containers may do.
+    pub docker: DockerSpec,
+    /// Address of the admin API.
+    pub admin: SocketAddr,
+    /// Where the proxy keeps its identity; absolute. By default `.pilotlight` beside the file.
+    pub state_dir: PathBuf,
+    /// How long a stopping proxy waits for requests that are under way.
+    pub shutdown_timeout: Duration,
+    /// What is logged, and how.
+    pub log: LogSpec,
+}
+
+/// What runs the replicas.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RuntimeKind {
+    /// A container on this host's Docker Engine.
+    Docker,
+    /// A child process given `$PORT`.
+    Process,
+}
+
+/// How to reach the Docker Engine, and what containers may do.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct DockerSpec {
+    /// The engine's socket; `None` means `DOCKER_HOST` where it names a Unix socket, else `/var/run/docker.sock`.
+    pub socket: Option<PathBuf>,
+    /// The network that replicas join; `None` means one of this instance's own.
+    pub network: Option<String>,
+    /// Host paths that `volumes` may name, with all that lies below them; absolute.
+    pub allow: Vec<PathBuf>,
+}
+
+/// What is logged, and how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogSpec {
+    /// A `tracing` filter, such as `info` or `pilotlight=debug`.
+    pub level: String,
+    /// `None`: text on a terminal, else JSON.
+    pub format: Option<LogFormat>,
+}
+
+/// The form of a log line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One object a line.
+    Json,
+}
+
+/// One app.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AppSpec {
+    /// Unique; `[a-z0-9]([a-z0-9-]*[a-z0-9])?`, at most 40 characters, so that it fits a container's name.
+    pub name: String,
+    /// Where its requests come in; at least one.
+    pub routes: Vec<RouteSpec>,
+    /// Whether the route's path prefix is taken off before the request goes on.
+    pub strip_prefix: bool,
+    /// What shapes a replica: a change here is a new revision.
+    pub workload: Workload,
+    /// How a replica shows that it is ready.
+    pub health: HealthSpec,
+    /// From the request's head to the response's head, time held included.
+    pub timeout: Duration,
+    /// How many requests may wait, and how long.
+    pub hold: HoldSpec,
+    /// Requests in flight on one replica; `None`: no limit. At least one.
+    pub max_concurrency: Option<u32>,
+    /// How long an idle upstream connection is kept.
+    pub keep_alive: Duration,
+    /// How long deploys, removal and shutdown wait for open requests.
+    pub drain_timeout: Duration,
+    /// Between SIGTERM and SIGKILL.
+    pub stop_grace: Duration,
+    /// How many replicas, and why.
+    pub autoscale: AutoscaleSpec,
+}
+
+/// One way in: a host and a path prefix.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RouteSpec {
+    /// Which hosts.
+    pub host: HostPattern,
+    /// A path prefix on segment boundaries: starts with `/`, ends without one unless it is `/` itself.
+    pub path: String,
+}
+
+/// Which hosts a route takes. Names are lower case, without port or trailing dot.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum HostPattern {
+    /// This name alone.
+    Exact(String),
+    /// `*.example.com`, kept as `example.com`: every name below it, not the name itself.
+    Wildcard(String),
+    /// Whatever the client says.
+    Any,
+}
+
+/// What shapes a replica.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Workload {
+    /// Where its file system comes from.
+    pub source: Source,
+    /// `None`: the image's own.
+    pub command: Option<Command>,
+    /// Where the replica listens; `None`: the image's only EXPOSE, else 8080.
+    pub port: Option<u16>,
+    /// What it may use.
+    pub resources: Resources,
+    /// `env_file` and `env` merged, `${NAME}` filled in.
+    pub env: BTreeMap<String, String>,
+    /// What is mounted where.
+    pub volumes: Vec<Volume>,
+    /// The folder of `jcloud.yml`, absolute: the working directory of a process.
+    pub dir: PathBuf,
+}
+
+/// Where a replica's file system comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// A reference as `docker pull` takes it.
+    Image(String),
+    /// A folder with a `Dockerfile`, absolute.
+    Build(PathBuf),
+    /// The host's own; runtime process only.
+    Host,
+}
+
+/// What is run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    /// Run as it is; never empty.
+    List(Vec<String>),
+    /// Run through `sh -c`.
+    Shell(String),
+}
+
+/// What one replica may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Resources {
+    /// Thousandths of a core.
+    pub cpu_millis: u32,
+    /// Bytes.
+    pub memory: u64,
+}
+
+/// A mount.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Volume {
+    /// Where it comes from.
+    pub source: VolumeSource,
+    /// Absolute path inside the replica.
+    pub target: String,
+    /// `:ro`.
+    pub read_only: bool,
+}
+
+/// Where a mount comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum VolumeSource {
+    /// A volume of the engine.
+    Named(String),
+    /// A path of the host, absolute; allowed by `docker.allow`.
+    Host(PathBuf),
+}
+
+/// How a replica shows that it is ready, and that it still is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HealthSpec {
+    /// A path whose answer must be 2xx or 3xx; `None`: a TCP connection is enough.
+    pub path: Option<String>,
+    /// Between two checks of a ready replica.
+    pub interval: Duration,
+    /// For one check.
+    pub timeout: Duration,
+    /// From the start call's return to the first good check.
+    pub start_timeout: Duration,
+}
+
+/// How many requests may wait for a replica, and how long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HoldSpec {
+    /// Tickets; 0 refuses at once.
+    pub max: usize,
+    /// For one ticket.
+    pub timeout: Duration,
+}
+
+/// How many replicas.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AutoscaleSpec {
+    /// Fewest replicas.
+    pub min: u32,
+    /// Most replicas; at least `min` and at least one.
+    pub max: u32,
+    /// What is held to the target.
+    pub metric: Metric,
+    /// Per replica: requests per second, requests in flight, or per cent of the instance's CPU. Above zero.
+    pub target: f64,
+    /// The window that decides in calm weather; at least 1 s.
+    pub stable_window: Duration,
+    /// The window that decides in a rush; at least 100 ms, no longer than `stable_window`.
+    pub panic_window: Duration,
+    /// From the end of the last request to zero.
+    pub idle: Duration,
+    /// A rate (requests per second) below this counts as idle; 0: only silence does.
+    pub idle_below: f64,
+    /// How long a lower count must have been right.
+    pub scale_down_delay: Duration,
+}
+
+/// What the autoscaler holds to its target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Metric {
+    /// Requests per second.
+    Rps,
+    /// Requests in flight.
+    Concurrency,
+    /// CPU time, in per cent of the instance's.
+    Cpu,
+}

@@ -1,0 +1,220 @@
+//! What runs replicas, behind one trait: containers of a Docker Engine, or child processes.
+//!
+//! A runtime does what it is told and reports what it sees. It decides nothing: how many replicas there are,
+//! when one is ready and what a failure means is the control plane's business.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use tokio::sync::mpsc;
+
+use crate::config::spec::Workload;
+
+/// What a call of a runtime resolves to.
+pub type Reply<'a, T> = BoxFuture<'a, Result<T, RuntimeError>>;
+
+/// Starts, stops and watches replicas. Every call ends within a time of its own choosing, whatever the engine does.
+pub trait Runtime: Send + Sync + 'static {
+    /// `docker` or `process`, for people.
+    fn name(&self) -> &'static str;
+
+    /// Makes sure that whatever the workload runs is there (an image built or pulled), and says what revision that makes.
+    fn prepare<'a>(&'a self, app: &'a str, workload: &'a Arc<Workload>) -> Reply<'a, Revision>;
+
+    /// Starts one replica; resolves when the start call has returned, not when the replica is ready.
+    /// A replica of that name which is there already, is ours and fits, is taken as it is.
+    fn start<'a>(&'a self, order: &'a StartOrder) -> Reply<'a, Started>;
+
+    /// SIGTERM, `grace`, SIGKILL; then nothing of it is left. A replica that is gone already is a success.
+    fn stop<'a>(&'a self, id: &'a ReplicaId, grace: Duration) -> Reply<'a, ()>;
+
+    /// Everything of this instance's that exists, running or not.
+    fn list(&self) -> Reply<'_, Vec<Found>>;
+
+    /// What has become of one replica.
+    fn status<'a>(&'a self, id: &'a ReplicaId) -> Reply<'a, Status>;
+
+    /// The last `lines` lines that it wrote, oldest first.
+    fn tail<'a>(&'a self, id: &'a ReplicaId, lines: usize) -> Reply<'a, Vec<String>>;
+
+    /// CPU time that it has used since its start.
+    fn cpu_time<'a>(&'a self, id: &'a ReplicaId) -> Reply<'a, Duration>;
+
+    /// What happens to replicas without our asking, from now on. The task behind it ends when the receiver is dropped.
+    fn watch(&self) -> mpsc::Receiver<Event>;
+}
+
+/// How a runtime knows a replica: a container's full ID, or a process's name.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ReplicaId(pub String);
+
+impl fmt::Display for ReplicaId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.get(..12).unwrap_or(&self.0))
+    }
+}
+
+/// One specification of how to run an app, fixed for good.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Revision {
+    /// Twelve hex digits over what shapes the replica; equal exactly where a running replica may be kept.
+    pub hash: String,
+    /// What to run.
+    pub workload: Arc<Workload>,
+    /// The image's ID (not its tag, which moves); empty for a process.
+    pub image_id: String,
+    /// Where the replica listens; 0 where the runtime chooses one for each.
+    pub port: u16,
+    /// Whether the image has a HEALTHCHECK, whose verdict then arrives as [`Change::Unhealthy`].
+    pub healthcheck: bool,
+}
+
+/// What to start.
+#[derive(Debug, Clone)]
+pub struct StartOrder {
+    /// Whose.
+    pub app: String,
+    /// How.
+    pub revision: Arc<Revision>,
+    /// Which of the app's replicas; the name is made from it, so no two that live have the same.
+    pub index: u32,
+}
+
+/// A replica whose start call has returned.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Started {
+    /// Which.
+    pub id: ReplicaId,
+    /// Where its requests go.
+    pub endpoint: Endpoint,
+}
+
+/// Where a replica's requests go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    /// The socket.
+    pub address: Address,
+    /// What is spoken there.
+    pub protocol: Protocol,
+}
+
+/// A socket's address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Address {
+    /// TCP.
+    Tcp(SocketAddr),
+    /// A Unix socket.
+    Unix(PathBuf),
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(addr) => addr.fmt(f),
+            Self::Unix(path) => path.display().fmt(f),
+        }
+    }
+}
+
+/// What is spoken to a replica.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    /// HTTP/1.1.
+    Http1,
+}
+
+/// A replica that exists, whoever started it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// Which.
+    pub id: ReplicaId,
+    /// The app that its label names.
+    pub app: String,
+    /// [`Revision::hash`] that its label names.
+    pub revision: String,
+    /// [`StartOrder::index`] that its label names.
+    pub index: u32,
+    /// Whether it runs, and where.
+    pub status: Status,
+}
+
+/// What has become of a replica.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Status {
+    /// It runs.
+    Running(Endpoint),
+    /// It exists but does not run.
+    Exited(Exit),
+    /// There is no such replica.
+    Gone,
+}
+
+/// How a replica ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Exit {
+    /// The exit code (128 + signal where a signal ended it); `None` where nobody knows.
+    pub code: Option<i32>,
+    /// Whether the kernel ended it for want of memory.
+    pub out_of_memory: bool,
+}
+
+impl fmt::Display for Exit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.out_of_memory, self.code) {
+            (true, _) => f.write_str("out of memory: give it a larger instance, or less to do"),
+            (false, Some(code)) => write!(f, "exited with code {code}"),
+            (false, None) => f.write_str("exited"),
+        }
+    }
+}
+
+/// Something that happened to a replica, or to the view of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// One replica changed.
+    Changed {
+        /// Which.
+        id: ReplicaId,
+        /// Whose, as its label says.
+        app: String,
+        /// How.
+        change: Change,
+    },
+    /// Events may have been missed: look at everything again.
+    Resync,
+}
+
+/// How a replica changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// It ended.
+    Exited(Exit),
+    /// Its HEALTHCHECK failed.
+    Unhealthy,
+    /// Its HEALTHCHECK passed again.
+    Healthy,
+}
+
+/// Why a runtime could not do what it was told. The text says what to do about it.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum RuntimeError {
+    /// Nobody answers at the engine's socket.
+    #[error("{0}")]
+    Unreachable(String),
+    /// The image cannot be had: not there, not pulled, not built.
+    #[error("{0}")]
+    Image(String),
+    /// The engine says no, and would say so again.
+    #[error("{0}")]
+    Refused(String),
+    /// The engine did not answer in time; what became of the call is unknown.
+    #[error("{0}")]
+    TimedOut(String),
+    /// The replica ended before the call had returned.
+    #[error("{0}")]
+    Exited(Exit),
+}

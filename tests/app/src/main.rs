@@ -1,0 +1,2 @@
+//! The app that the black-box tests run as replicas.
+fn main() {}

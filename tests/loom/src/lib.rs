@@ -1,0 +1,1 @@
+//! The lock-free parts of pilotlight, their own source under loom.
