@@ -1,0 +1,82 @@
+//! Time as both planes count it: whole milliseconds since the process began, never going back.
+//!
+//! Workers read the kernel's coarse clock (a few nanoseconds, right to a scheduler tick); the control plane
+//! reads tokio's, which tests can pause.
+
+use std::sync::LazyLock;
+use std::time::{Duration, Instant};
+
+use rustix::time::{ClockId, Timespec, clock_gettime};
+
+/// Milliseconds since the process began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Hash)]
+pub struct Millis(pub u64);
+
+impl Millis {
+    /// The time from `earlier` to this; zero where `earlier` is later.
+    #[must_use]
+    pub const fn since(self, earlier: Self) -> Duration {
+        Duration::from_millis(self.0.saturating_sub(earlier.0))
+    }
+
+    /// This much later.
+    #[must_use]
+    pub fn after(self, time: Duration) -> Self {
+        Self(self.0.saturating_add(millis(time)))
+    }
+
+    /// This much earlier, or the beginning.
+    #[must_use]
+    pub fn before(self, time: Duration) -> Self {
+        Self(self.0.saturating_sub(millis(time)))
+    }
+}
+
+/// A duration in whole milliseconds.
+#[must_use]
+pub fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+struct Origin {
+    instant: Instant,
+    coarse: Timespec,
+}
+
+static ORIGIN: LazyLock<Origin> = LazyLock::new(|| {
+    // A second before now: a coarse reading may lie a tick behind and must not come out below zero, and a
+    // time of zero can stand for "never".
+    let coarse = clock_gettime(ClockId::Monotonic);
+    Origin {
+        instant: Instant::now().checked_sub(Duration::from_secs(1)).unwrap_or_else(Instant::now),
+        coarse: Timespec { tv_sec: coarse.tv_sec - 1, tv_nsec: coarse.tv_nsec },
+    }
+});
+
+/// The workers' clock: coarse and cheap.
+#[must_use]
+pub fn coarse() -> Millis {
+    let origin = ORIGIN.coarse;
+    let now = clock_gettime(ClockId::MonotonicCoarse);
+    let passed = (now.tv_sec - origin.tv_sec) * 1000 + (now.tv_nsec - origin.tv_nsec) / 1_000_000;
+    Millis(u64::try_from(passed).unwrap_or(0))
+}
+
+/// The control plane's clock: tokio's, so that a test can pause it.
+#[must_use]
+pub fn now() -> Millis {
+    let passed = tokio::time::Instant::now().into_std().saturating_duration_since(ORIGIN.instant);
+    Millis(millis(passed))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_two_clocks_agree() {
+        let (precise, rough) = (now(), coarse());
+        assert!(precise.0 >= 1000 && rough.0 > 0);
+        assert!(precise.0.abs_diff(rough.0) < 1000, "{precise:?} {rough:?}");
+    }
+}

@@ -1,0 +1,244 @@
+//! What both planes share of one app: its meter, its ready replicas, its hold queue, its policy.
+//!
+//! The data plane claims, holds and counts here; the supervisor publishes replicas and refusals. Nothing here
+//! waits on I/O, and no lock is held across an await.
+
+pub mod clock;
+pub mod gate;
+pub mod hold;
+pub mod meter;
+pub mod replica;
+
+use std::time::Duration;
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use tokio::sync::Notify;
+
+use crate::app::clock::Millis;
+use crate::app::hold::{Hold, QueueFull};
+use crate::app::meter::Meter;
+use crate::app::replica::{Claim, Replica};
+use crate::config::spec::{AppSpec, AutoscaleSpec};
+use crate::sync::{Arc, AtomicU64, Ordering};
+
+/// One app.
+#[derive(Debug)]
+pub struct App {
+    /// Its name.
+    pub name: String,
+    /// The replicas that may be claimed: replaced as a whole, read for each request.
+    ready: ArcSwap<Vec<Arc<Replica>>>,
+    hold: Hold<Claim, Arc<Trouble>>,
+    /// Requests in flight on one replica; changed by a reload.
+    limit: AtomicU64,
+    /// Why requests get no replica, as far as is known.
+    trouble: ArcSwapOption<Trouble>,
+    /// When the first request since the app went out came to the hold queue; 0: none yet.
+    woken_at: AtomicU64,
+    supervisor: Notify,
+}
+
+/// Why an app cannot serve.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trouble {
+    /// Which row of the outcome table.
+    pub kind: TroubleKind,
+    /// For the operator and the client, on one line.
+    pub why: String,
+    /// Whether requests are refused at once. If not they are held, and this is why they waited in vain.
+    pub refuse: bool,
+    /// When the next attempt is made.
+    pub retry_at: Millis,
+}
+
+/// Which row of the outcome table a trouble belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TroubleKind {
+    /// The replica exits, or never becomes ready.
+    StartFailed,
+    /// The runtime cannot do what it is told.
+    Runtime,
+    /// The proxy is going down.
+    ShuttingDown,
+}
+
+/// Why a request got no replica.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Denied {
+    /// The hold queue is full.
+    QueueFull,
+    /// Held for as long as it may be.
+    TimedOut,
+    /// The app is in trouble.
+    Trouble(Arc<Trouble>),
+}
+
+/// What of an app's specification is read for each request; a reload replaces it in the route table.
+#[derive(Debug)]
+pub struct Policy {
+    /// The checked specification.
+    pub spec: Arc<AppSpec>,
+    /// Counts its requests; kept over a reload unless the windows change.
+    pub meter: Arc<Meter>,
+}
+
+impl Policy {
+    /// The policy for `spec`, with the meter of the policy before where it still fits.
+    #[must_use]
+    pub fn new(spec: Arc<AppSpec>, before: Option<&Self>) -> Arc<Self> {
+        let same = |before: &&Self| windows(&before.spec.autoscale) == windows(&spec.autoscale);
+        let meter = match before.filter(same) {
+            Some(before) => Arc::clone(&before.meter),
+            None => Arc::new(meter_for(&spec.autoscale)),
+        };
+        Arc::new(Self { spec, meter })
+    }
+}
+
+fn windows(spec: &AutoscaleSpec) -> (Duration, Duration) {
+    (spec.panic_window, spec.stable_window)
+}
+
+/// Buckets of a sixth of the panic window: its edge is then never more than a sixth of it.
+fn meter_for(spec: &AutoscaleSpec) -> Meter {
+    Meter::new(clock::millis(spec.panic_window / 6), clock::millis(spec.stable_window))
+}
+
+impl App {
+    /// An app with no replica.
+    #[must_use]
+    pub fn new(name: &str) -> Arc<Self> {
+        Arc::new(Self {
+            name: name.to_owned(),
+            ready: ArcSwap::from_pointee(Vec::new()),
+            hold: Hold::default(),
+            limit: AtomicU64::new(u64::from(u32::MAX)),
+            trouble: ArcSwapOption::empty(),
+            woken_at: AtomicU64::new(0),
+            supervisor: Notify::new(),
+        })
+    }
+
+    /// A claim on a replica, at once or never: nothing for a newcomer while others wait.
+    #[must_use]
+    pub fn claim(self: &Arc<Self>) -> Option<Claim> {
+        if self.hold.waiting() > 0 { None } else { self.claim_any() }
+    }
+
+    /// Waits its turn for a claim, at most for `time`, unless `max` wait already.
+    ///
+    /// # Errors
+    /// See [`Denied`].
+    pub async fn wait(self: &Arc<Self>, max: usize, time: Duration) -> Result<Claim, Denied> {
+        if let Some(trouble) = self.trouble().filter(|trouble| trouble.refuse) {
+            // The supervisor may be parked; it decides whether the time to try again has come.
+            self.call();
+            return Err(Denied::Trouble(trouble));
+        }
+        let ticket = match self.hold.enqueue(max, || self.claim_any()) {
+            Ok(ticket) => ticket,
+            Err(QueueFull) => return Err(Denied::QueueFull),
+        };
+        let _first =
+            self.woken_at.compare_exchange(0, clock::coarse().0.max(1), Ordering::Relaxed, Ordering::Relaxed);
+        self.call();
+        match tokio::time::timeout(time, ticket).await {
+            Ok(Ok(claim)) => Ok(claim),
+            Ok(Err(trouble)) => Err(Denied::Trouble(trouble)),
+            Err(_elapsed) => Err(self.trouble().map_or(Denied::TimedOut, Denied::Trouble)),
+        }
+    }
+
+    /// Of two picked at random the one with fewer requests; where neither has room, any that has.
+    fn claim_any(self: &Arc<Self>) -> Option<Claim> {
+        let ready = self.ready.load();
+        let limit = self.limit();
+        let take = |replica: &Arc<Replica>| Claim::take(self, replica, limit);
+        match ready.as_slice() {
+            [] => None,
+            [only] => take(only),
+            many => {
+                let (a, b) = two_of(many.len());
+                let (a, b) = if many[b].gate().inside() < many[a].gate().inside() { (b, a) } else { (a, b) };
+                take(&many[a]).or_else(|| take(&many[b])).or_else(|| many.iter().find_map(take))
+            }
+        }
+    }
+
+    /// Gives what has become free to whoever waits.
+    pub fn pass_on(self: &Arc<Self>) {
+        if self.hold.waiting() > 0 {
+            self.hold.dispatch(|| self.claim_any());
+        }
+    }
+
+    /// Replaces the replicas that may be claimed, and serves who waits for one.
+    pub fn publish(self: &Arc<Self>, replicas: Vec<Arc<Replica>>) {
+        self.ready.store(Arc::new(replicas));
+        self.pass_on();
+    }
+
+    /// Sets or clears the trouble; a refusing one also ends the wait of all that are held.
+    pub fn set_trouble(&self, trouble: Option<Trouble>) {
+        let trouble = trouble.map(Arc::new);
+        self.trouble.store(trouble.clone());
+        if let Some(trouble) = trouble.filter(|trouble| trouble.refuse) {
+            self.hold.fail_all(|| Arc::clone(&trouble));
+        }
+    }
+
+    /// Why requests get no replica, as far as is known.
+    #[must_use]
+    pub fn trouble(&self) -> Option<Arc<Trouble>> {
+        self.trouble.load_full()
+    }
+
+    /// How many requests may be in flight on one replica.
+    #[must_use]
+    pub fn limit(&self) -> u32 {
+        u32::try_from(self.limit.load(Ordering::Relaxed)).unwrap_or(u32::MAX)
+    }
+
+    /// Changes how many requests may be in flight on one replica.
+    pub fn set_limit(self: &Arc<Self>, limit: Option<u32>) {
+        self.limit.store(u64::from(limit.unwrap_or(u32::MAX)), Ordering::Relaxed);
+        self.pass_on();
+    }
+
+    /// How many requests wait.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.hold.waiting()
+    }
+
+    /// When the first request since [`Self::forget_wake`] came to the hold queue.
+    #[must_use]
+    pub fn woken_at(&self) -> Option<Millis> {
+        match self.woken_at.load(Ordering::Relaxed) {
+            0 => None,
+            at => Some(Millis(at)),
+        }
+    }
+
+    /// The app has gone out: the next held request is a wake.
+    pub fn forget_wake(&self) {
+        self.woken_at.store(0, Ordering::Relaxed);
+    }
+
+    /// Asks the supervisor to look.
+    pub fn call(&self) {
+        self.supervisor.notify_one();
+    }
+
+    /// Resolves when somebody has called since the last time.
+    pub async fn called(&self) {
+        self.supervisor.notified().await;
+    }
+}
+
+/// Two different places below `len` (at least 2), at random.
+fn two_of(len: usize) -> (usize, usize) {
+    let a = fastrand::usize(..len);
+    let b = fastrand::usize(..len - 1);
+    (a, if b >= a { b + 1 } else { b })
+}

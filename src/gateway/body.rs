@@ -1,0 +1,165 @@
+//! Bodies on their way: the request's towards the replica, the response's towards the client. Both are
+//! streamed as they come; the response's carries what has to be given back at its end.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use hyper::body::Incoming;
+
+use crate::app::clock::{self, Millis};
+use crate::gateway::pool::Lease;
+
+/// A response's body.
+#[derive(Debug)]
+pub enum Body {
+    /// Text of the proxy's own.
+    Whole(Option<Bytes>),
+    /// The replica's answer.
+    Upstream {
+        /// What arrives.
+        incoming: Incoming,
+        /// Connection and claim, given back after the last byte.
+        lease: Option<Lease>,
+    },
+}
+
+impl Body {
+    /// A body that is here already.
+    #[must_use]
+    pub fn whole(bytes: Bytes) -> Self {
+        Self::Whole(Some(bytes).filter(|bytes| !bytes.is_empty()))
+    }
+
+    /// The replica's answer; an empty one gives its lease back at once.
+    #[must_use]
+    pub fn upstream(incoming: Incoming, lease: Lease) -> Self {
+        if incoming.is_end_stream() {
+            lease.give_back();
+            return Self::Upstream { incoming, lease: None };
+        }
+        Self::Upstream { incoming, lease: Some(lease) }
+    }
+}
+
+impl HttpBody for Body {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        match self.get_mut() {
+            Self::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Self::Upstream { incoming, lease } => {
+                let frame = ready!(Pin::new(&mut *incoming).poll_frame(cx));
+                match &frame {
+                    // Broken off: the connection is of no more use and goes with its lease.
+                    Some(Err(_)) => drop(lease.take()),
+                    Some(Ok(_)) if !incoming.is_end_stream() => {}
+                    _ => {
+                        if let Some(lease) = lease.take() {
+                            lease.give_back();
+                        }
+                    }
+                }
+                Poll::Ready(frame)
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Whole(bytes) => bytes.is_none(),
+            Self::Upstream { incoming, .. } => incoming.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |b| b.len() as u64)),
+            Self::Upstream { incoming, .. } => incoming.size_hint(),
+        }
+    }
+}
+
+/// A request's body on its way to the replica.
+#[derive(Debug)]
+pub struct Upload {
+    incoming: Option<Incoming>,
+    progress: Option<Arc<Progress>>,
+}
+
+/// How far an upload has come.
+#[derive(Debug, Default)]
+pub struct Progress(AtomicU64);
+
+/// The upload has ended, with its trailers.
+const DONE: u64 = u64::MAX;
+
+impl Progress {
+    /// Whether the whole body has been handed on.
+    #[must_use]
+    pub fn done(&self) -> bool {
+        self.0.load(Ordering::Relaxed) == DONE
+    }
+
+    /// When a piece was last handed on, unless all of it has been or none.
+    #[must_use]
+    pub fn last(&self) -> Option<Millis> {
+        match self.0.load(Ordering::Relaxed) {
+            0 | DONE => None,
+            at => Some(Millis(at)),
+        }
+    }
+}
+
+impl Upload {
+    /// The body of a request that has one.
+    #[must_use]
+    pub fn new(incoming: Incoming) -> (Self, Option<Arc<Progress>>) {
+        if incoming.is_end_stream() {
+            return (Self::none(), None);
+        }
+        let progress = Arc::new(Progress::default());
+        (Self { incoming: Some(incoming), progress: Some(Arc::clone(&progress)) }, Some(progress))
+    }
+
+    /// The body of a request that has none.
+    #[must_use]
+    pub const fn none() -> Self {
+        Self { incoming: None, progress: None }
+    }
+}
+
+impl HttpBody for Upload {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let this = self.get_mut();
+        let Some(incoming) = &mut this.incoming else { return Poll::Ready(None) };
+        let frame = ready!(Pin::new(&mut *incoming).poll_frame(cx));
+        if let Some(progress) = &this.progress {
+            let ended = frame.is_none() || incoming.is_end_stream();
+            let at = if ended { DONE } else { clock::coarse().0 };
+            progress.0.store(at, Ordering::Relaxed);
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.as_ref().is_none_or(HttpBody::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.as_ref().map_or_else(|| SizeHint::with_exact(0), HttpBody::size_hint)
+    }
+}

@@ -1,0 +1,169 @@
+//! A client's connection as both the HTTP parser and the request's handler see it: the parser reads and writes,
+//! the handler asks whether the client is still there and what the head looked like.
+//!
+//! The seam for what is to come: TLS, HTTP/2 and Unix sockets are further kinds of stream behind it.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
+
+use rustix::net::{RecvFlags, Shutdown};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
+use tokio::net::TcpStream;
+
+/// Most of a head that is kept to be looked at; the parser's own bound is the same.
+pub const MAX_HEAD: usize = 64 * 1024;
+
+/// One client's connection.
+#[derive(Debug)]
+pub struct Client {
+    stream: TcpStream,
+    /// The other end.
+    pub peer: SocketAddr,
+    /// Readiness was taken away while watching for the end of input: the next read must look for itself.
+    reread: AtomicBool,
+    /// Whether what arrives now belongs to a head.
+    in_head: AtomicBool,
+    /// What has arrived of the current head.
+    head: Mutex<Vec<u8>>,
+}
+
+impl Client {
+    /// A connection that was just accepted.
+    #[must_use]
+    pub fn new(stream: TcpStream, peer: SocketAddr) -> Arc<Self> {
+        Arc::new(Self {
+            stream,
+            peer,
+            reread: AtomicBool::new(false),
+            in_head: AtomicBool::new(true),
+            head: Mutex::default(),
+        })
+    }
+
+    /// The other end's address.
+    #[must_use]
+    pub fn ip(&self) -> IpAddr {
+        self.peer.ip()
+    }
+
+    /// A request's head is complete: what arrives next is its body.
+    pub fn head_complete(&self) {
+        self.in_head.store(false, Ordering::Relaxed);
+    }
+
+    /// A request has been answered: what arrives next is a head.
+    pub fn head_expected(&self) {
+        if !self.in_head.swap(true, Ordering::Relaxed) {
+            self.head.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        }
+    }
+
+    /// Looks at what has arrived of the current head.
+    pub fn with_head<T>(&self, look: impl FnOnce(&[u8]) -> T) -> T {
+        look(&self.head.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Resolves when the client has closed its end. For requests whose body nobody reads yet: the parser watches
+    /// the others itself.
+    pub async fn gone(&self) {
+        loop {
+            match self.stream.ready(Interest::READABLE).await {
+                Ok(ready) if !ready.is_read_closed() => {}
+                _ => return,
+            }
+            self.reread.store(true, Ordering::Relaxed);
+            // Bytes that wait keep the socket readable; without this there would be nothing to wait for.
+            let unready = || io::Result::<()>::Err(io::ErrorKind::WouldBlock.into());
+            let _cleared = self.stream.try_io(Interest::READABLE, unready);
+        }
+    }
+
+    fn keep_head(&self, bytes: &[u8]) {
+        if self.in_head.load(Ordering::Relaxed) {
+            let mut head = self.head.lock().unwrap_or_else(PoisonError::into_inner);
+            let room = MAX_HEAD.saturating_sub(head.len());
+            head.extend_from_slice(&bytes[..bytes.len().min(room)]);
+        }
+    }
+}
+
+/// The stream of a [`Client`], for the HTTP parser.
+#[derive(Debug)]
+pub struct ClientStream(pub Arc<Client>);
+
+impl AsyncRead for ClientStream {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let client = &self.0;
+        let before = buf.filled().len();
+        if client.reread.swap(false, Ordering::Relaxed) {
+            match rustix::net::recv(&client.stream, buf.initialize_unfilled(), RecvFlags::DONTWAIT) {
+                Ok((read, _)) => {
+                    buf.advance(read);
+                    client.keep_head(&buf.filled()[before..]);
+                    // There may be more, of which nothing will tell.
+                    client.reread.store(true, Ordering::Relaxed);
+                    return Poll::Ready(Ok(()));
+                }
+                Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => {}
+                Err(error) => return Poll::Ready(Err(error.into())),
+            }
+        }
+        loop {
+            ready!(client.stream.poll_read_ready(cx))?;
+            match client.stream.try_read_buf(buf) {
+                Ok(_) => {
+                    client.keep_head(&buf.filled()[before..]);
+                    return Poll::Ready(Ok(()));
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+    }
+}
+
+impl AsyncWrite for ClientStream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.write(cx, |stream| stream.try_write(buf))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.write(cx, |stream| stream.try_write_vectored(bufs))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(rustix::net::shutdown(&self.0.stream, Shutdown::Write).map_err(Into::into))
+    }
+}
+
+impl ClientStream {
+    fn write(
+        &self,
+        cx: &mut Context<'_>,
+        write: impl Fn(&TcpStream) -> io::Result<usize>,
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            ready!(self.0.stream.poll_write_ready(cx))?;
+            match write(&self.0.stream) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                written => return Poll::Ready(written),
+            }
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! The way of a request: checked, routed, metered, claimed or held, forwarded, answered.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::CONTENT_LENGTH;
+use http::uri::PathAndQuery;
+use http::{Request, Response, StatusCode, Uri, Version, request};
+use hyper::body::Incoming;
+use tokio::time::Instant;
+
+use crate::app::replica::Claim;
+use crate::app::{App, Policy, clock};
+use crate::gateway::body::{Body, Progress, Upload};
+use crate::gateway::client::Client;
+use crate::gateway::pool::Lease;
+use crate::gateway::respond::{self, Reject};
+use crate::gateway::upstream::{Exchange, Failure};
+use crate::gateway::worker::{LocalRoutes, Worker};
+use crate::gateway::{headers, request as checks, upgrade};
+
+/// The proxy's own health, on the public address: wakes nothing.
+const HEALTH_PATH: &str = "/.pilotlight/health";
+
+/// How often a request is sent in all. Each further attempt goes to another replica, or waits for one.
+const ATTEMPTS: u32 = 4;
+
+/// Answers one request, whatever happens.
+pub async fn answer(worker: Rc<Worker>, client: Arc<Client>, request: Request<Incoming>) -> Response<Body> {
+    client.head_complete();
+    let response = match forward(&worker, &client, request).await {
+        Ok(response) => response,
+        Err(reject) => reject.response(),
+    };
+    client.head_expected();
+    response
+}
+
+async fn forward(
+    worker: &Rc<Worker>,
+    client: &Arc<Client>,
+    mut request: Request<Incoming>,
+) -> Result<Response<Body>, Reject> {
+    let started = Instant::now();
+    let has_length = || {
+        let (method, target) = (request.method().as_str(), request.uri().to_string());
+        client.with_head(|head| checks::has_length(head, method, &target))
+    };
+    let target = checks::check(&request, has_length)?;
+    if target.path == HEALTH_PATH {
+        return Ok(respond::text_response(StatusCode::OK, "ok\n"));
+    }
+    if target.path == "*" {
+        let mut response = respond::text_response(StatusCode::NO_CONTENT, "");
+        response.headers_mut().remove(CONTENT_LENGTH);
+        return Ok(response);
+    }
+    let routes = worker.routes();
+    let found = routes.table.find(target.host, target.path).ok_or(Reject::NoRoute)?;
+    routes.record(found.entry, clock::coarse().0);
+
+    let upgrading = headers::upgrade_of(request.headers());
+    let on_upgrade = upgrading.is_some().then(|| hyper::upgrade::on(&mut request));
+    let (mut head, body) = request.into_parts();
+    let version = head.version;
+    prepare_head(&mut head, routes.table.entry(found.entry).policy.as_ref(), found.prefix)?;
+    headers::prepare_request(&mut head.headers, client.ip(), upgrading);
+    let (upload, progress) = Upload::new(body);
+    let way = Way { worker, client, routes: &routes, entry: found.entry, started };
+    let (response, lease) = way.send(head, upload, progress).await?;
+
+    let (mut head, incoming) = response.into_parts();
+    let switching = head.status == StatusCode::SWITCHING_PROTOCOLS;
+    headers::prepare_response(&mut head.headers, switching);
+    head.version = version;
+    if !switching {
+        return Ok(Response::from_parts(head, Body::upstream(incoming, lease)));
+    }
+    // A switch that nobody asked for would leave the client waiting for an answer that never comes.
+    let on_upgrade = on_upgrade.ok_or(Reject::UpstreamProtocol)?;
+    let mut response = Response::from_parts(head, incoming);
+    upgrade::join(worker, on_upgrade, hyper::upgrade::on(&mut response), lease.into_claim());
+    let (head, _) = response.into_parts();
+    Ok(Response::from_parts(head, Body::Whole(None)))
+}
+
+/// The request line as the replica gets it: a path alone, without its route's prefix where that is asked for.
+fn prepare_head(head: &mut request::Parts, policy: &Policy, prefix: usize) -> Result<(), Reject> {
+    head.version = Version::HTTP_11;
+    let strip = policy.spec.strip_prefix && prefix > 0;
+    if !strip && head.uri.scheme().is_none() {
+        return Ok(());
+    }
+    let path = head.uri.path_and_query().map_or("/", PathAndQuery::as_str);
+    let rest = if strip { &path[prefix..] } else { path };
+    let uri = if rest.starts_with('/') { rest.parse::<Uri>() } else { format!("/{rest}").parse::<Uri>() };
+    head.uri = uri.map_err(|_| Reject::BadRequest("the target is no path"))?;
+    Ok(())
+}
+
+/// One request between its route and its answer.
+struct Way<'a> {
+    worker: &'a Rc<Worker>,
+    client: &'a Client,
+    routes: &'a LocalRoutes,
+    entry: usize,
+    started: Instant,
+}
+
+impl Way<'_> {
+    /// Claims and sends, again where that is safe.
+    async fn send(
+        &self,
+        head: request::Parts,
+        upload: Upload,
+        progress: Option<Arc<Progress>>,
+    ) -> Result<(Response<Incoming>, Lease), Reject> {
+        let entry = self.routes.table.entry(self.entry);
+        let spec = &entry.policy.spec;
+        let deadline = self.started + spec.timeout;
+        // Sending twice is the same as sending once, RFC 9110 section 9.2.2.
+        let replay = (progress.is_none() && head.method.is_idempotent()).then(|| head.clone());
+        let mut request = Request::from_parts(head, upload);
+        let mut attempt = 1;
+        loop {
+            let claim = self.claim(&entry.app, &entry.policy, deadline, progress.is_some()).await?;
+            let exchange = Exchange {
+                pool: Rc::clone(&self.worker.pool),
+                claim,
+                progress: progress.clone(),
+                deadline,
+                timeout: spec.timeout,
+                keep_alive: spec.keep_alive,
+                fresh: attempt > 1,
+            };
+            let Failure { reject, unsent } = match exchange.run(request).await {
+                Ok(answered) => return Ok(answered),
+                Err(failure) => failure,
+            };
+            let again = unsent.or_else(|| match (&reject, &replay) {
+                (Reject::UpstreamConnect, Some(head)) => {
+                    Some(Request::from_parts(head.clone(), Upload::none()))
+                }
+                _ => None,
+            });
+            match again {
+                Some(again) if attempt < ATTEMPTS => request = again,
+                _ => return Err(reject),
+            }
+            attempt += 1;
+            tracing::debug!(app = entry.app.name, attempt, "sending a request again");
+        }
+    }
+
+    /// A claim at once, or after its turn in the hold queue.
+    async fn claim(
+        &self,
+        app: &Arc<App>,
+        policy: &Policy,
+        deadline: Instant,
+        body_pending: bool,
+    ) -> Result<Claim, Reject> {
+        if let Some(claim) = app.claim() {
+            return Ok(claim);
+        }
+        let hold = policy.spec.hold;
+        let time = hold.timeout.min(deadline.saturating_duration_since(Instant::now()));
+        let time = time.max(Duration::from_millis(1));
+        let waiting = app.wait(hold.max, time);
+        if !body_pending {
+            return waiting.await.map_err(Reject::Denied);
+        }
+        tokio::select! {
+            claim = waiting => claim.map_err(Reject::Denied),
+            () = self.client.gone() => Err(Reject::ClientGone),
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! Headers on their way through: what belongs to one hop is taken off, what the app must know of the client is
+//! put on.
+
+use std::net::IpAddr;
+
+use http::header::{CONNECTION, EXPECT, HOST, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE};
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+static FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+static FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+static FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+static FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
+static FORWARDED: HeaderName = HeaderName::from_static("forwarded");
+static REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
+static KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+static PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+
+/// What a request wants its connection to become, where it asks for that.
+#[must_use]
+pub fn upgrade_of(headers: &HeaderMap) -> Option<HeaderValue> {
+    let asked = tokens(headers).any(|token| token.eq_ignore_ascii_case("upgrade"));
+    if asked { headers.get(UPGRADE).cloned() } else { None }
+}
+
+/// Makes a client's headers those that its replica gets.
+pub fn prepare_request(headers: &mut HeaderMap, client: IpAddr, upgrade: Option<HeaderValue>) {
+    let trailers = headers.get(TE).is_some_and(|te| {
+        te.to_str().is_ok_and(|te| te.split(',').any(|t| t.trim().eq_ignore_ascii_case("trailers")))
+    });
+    drop_named(headers);
+    for name in [&PROXY_AUTHORIZATION, &EXPECT, &TE, &KEEP_ALIVE, &PROXY_CONNECTION, &UPGRADE] {
+        headers.remove(name);
+    }
+    if trailers {
+        headers.insert(TE, HeaderValue::from_static("trailers"));
+    }
+    if let Some(upgrade) = upgrade {
+        headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        headers.insert(UPGRADE, upgrade);
+    }
+    // Replaced, not appended: whatever the client says of itself is hearsay.
+    for name in [&FORWARDED, &REAL_IP, &FORWARDED_PORT] {
+        headers.remove(name);
+    }
+    headers.insert(&FORWARDED_FOR, address(client));
+    headers.insert(&FORWARDED_PROTO, HeaderValue::from_static("http"));
+    match headers.get(HOST).cloned() {
+        Some(host) => headers.insert(&FORWARDED_HOST, host),
+        None => headers.remove(&FORWARDED_HOST),
+    };
+}
+
+/// Makes a replica's headers those that its client gets. A switch of protocols keeps its `Upgrade`.
+pub fn prepare_response(headers: &mut HeaderMap, switching: bool) {
+    let upgrade = if switching { headers.remove(UPGRADE) } else { None };
+    drop_named(headers);
+    for name in [&TRANSFER_ENCODING, &KEEP_ALIVE, &PROXY_CONNECTION, &UPGRADE] {
+        headers.remove(name);
+    }
+    if let Some(upgrade) = upgrade {
+        headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        headers.insert(UPGRADE, upgrade);
+    }
+}
+
+/// Takes off `Connection` and the headers that it names.
+fn drop_named(headers: &mut HeaderMap) {
+    let Some(first) = headers.get(CONNECTION) else { return };
+    let common = [&b"keep-alive"[..], b"close", b"upgrade", b"Upgrade", b"Keep-Alive"];
+    if !common.contains(&first.as_bytes()) || headers.get_all(CONNECTION).iter().nth(1).is_some() {
+        let named: Vec<HeaderName> = tokens(headers).filter_map(|token| token.parse().ok()).collect();
+        for name in named {
+            // These say how the message is framed and where it goes; no client may have them taken off.
+            if name != HOST && name != TRANSFER_ENCODING && name != http::header::CONTENT_LENGTH {
+                headers.remove(name);
+            }
+        }
+    }
+    headers.remove(CONNECTION);
+}
+
+fn tokens(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    let lines = headers.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok());
+    lines.flat_map(|line| line.split(',')).map(str::trim).filter(|token| !token.is_empty())
+}
+
+fn address(client: IpAddr) -> HeaderValue {
+    HeaderValue::from_str(&client.to_canonical().to_string()).expect("an address is visible ASCII")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        let mut map = HeaderMap::new();
+        for (name, value) in pairs {
+            map.append(*name, HeaderValue::from_static(value));
+        }
+        map
+    }
+
+    #[test]
+    fn what_belongs_to_one_hop_is_taken_off() {
+        let mut map = headers(&[
+            ("host", "a.example"),
+            ("connection", "keep-alive, X-Secret, Host"),
+            ("x-secret", "1"),
+            ("keep-alive", "timeout=5"),
+            ("te", "gzip, trailers"),
+            ("expect", "100-continue"),
+            ("x-forwarded-for", "6.6.6.6"),
+            ("x-kept", "1"),
+        ]);
+        prepare_request(&mut map, [127, 0, 0, 1].into(), None);
+        let expected = headers(&[
+            ("host", "a.example"),
+            ("te", "trailers"),
+            ("x-kept", "1"),
+            ("x-forwarded-for", "127.0.0.1"),
+            ("x-forwarded-proto", "http"),
+            ("x-forwarded-host", "a.example"),
+        ]);
+        assert_eq!(map, expected);
+    }
+
+    #[test]
+    fn an_upgrade_is_passed_on_only_where_connection_names_it() {
+        let asked = headers(&[("connection", "Keep-Alive, Upgrade"), ("upgrade", "websocket")]);
+        assert_eq!(upgrade_of(&asked).expect("asked for"), "websocket");
+        assert_eq!(upgrade_of(&headers(&[("upgrade", "websocket")])), None);
+        let mut map = asked.clone();
+        prepare_request(&mut map, [127, 0, 0, 1].into(), upgrade_of(&asked));
+        assert_eq!(
+            (&map["connection"], &map["upgrade"]),
+            (&"upgrade".parse().unwrap(), &"websocket".parse().unwrap())
+        );
+    }
+}

@@ -1,0 +1,15 @@
+//! The data plane: moves requests and does nothing else. It never calls a runtime, reads files, resolves names,
+//! or takes a lock that the control plane holds while it waits.
+
+pub mod body;
+pub mod client;
+pub mod forward;
+pub mod headers;
+pub mod listener;
+pub mod pool;
+pub mod request;
+pub mod respond;
+pub mod route;
+pub mod upgrade;
+pub mod upstream;
+pub mod worker;

@@ -1,0 +1,163 @@
+//! Upstream connections that wait for their next request.
+//!
+//! Each worker keeps its own. Only where an app bounds the requests on a replica do the workers share what is
+//! idle: a connection is then opened only when none is idle, so there are never more of them than claims, and a
+//! server that handles one connection at a time is never occupied by a silent one.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use dashmap::DashMap;
+use hyper::client::conn::http1::SendRequest;
+use tokio::time::Instant;
+
+use crate::app::replica::Claim;
+use crate::gateway::body::{Progress, Upload};
+
+/// A connection's sending side.
+pub type Sender = SendRequest<Upload>;
+
+/// Most idle connections a worker keeps to one replica; what is above closes.
+const MAX_IDLE: usize = 256;
+
+/// How often expired connections are looked for, while there are any.
+const SWEEP: Duration = Duration::from_secs(1);
+
+/// Idle connections of one replica, the freshest last.
+type Idle = Vec<Parked>;
+
+#[derive(Debug)]
+struct Parked {
+    sender: Sender,
+    generation: u32,
+    until: Instant,
+}
+
+/// The connections that workers share, by the replica's key.
+#[derive(Debug, Clone, Default)]
+pub struct Shared(Arc<DashMap<u64, Idle>>);
+
+/// One worker's pool.
+#[derive(Debug)]
+pub struct Pool {
+    own: RefCell<HashMap<u64, Idle>>,
+    shared: Shared,
+    sweeping: Cell<bool>,
+}
+
+/// What a request has borrowed for as long as its answer lasts: the claim, and the connection.
+#[derive(Debug)]
+pub struct Lease {
+    pool: Rc<Pool>,
+    sender: Sender,
+    upload: Option<Arc<Progress>>,
+    keep: Duration,
+    /// Last: what it lets in next must find the connection in the pool.
+    claim: Claim,
+}
+
+impl Pool {
+    /// A pool that shares with the other workers' where it has to.
+    #[must_use]
+    pub fn new(shared: Shared) -> Rc<Self> {
+        Rc::new(Self { own: RefCell::default(), shared, sweeping: Cell::new(false) })
+    }
+
+    /// An idle connection for this claim, the freshest first. It may turn out to be closed.
+    #[must_use]
+    pub fn take(&self, claim: &Claim) -> Option<Sender> {
+        let key = claim.replica().key;
+        let now = Instant::now();
+        let fit = |parked: &Parked| {
+            parked.generation == claim.generation() && parked.until > now && !parked.sender.is_closed()
+        };
+        let take = |idle: &mut Idle| {
+            while let Some(parked) = idle.pop() {
+                if fit(&parked) {
+                    return Some(parked.sender);
+                }
+            }
+            None
+        };
+        if is_shared(claim) {
+            take(&mut *self.shared.0.get_mut(&key)?)
+        } else {
+            take(self.own.borrow_mut().get_mut(&key)?)
+        }
+    }
+
+    fn put(self: &Rc<Self>, claim: &Claim, sender: Sender, keep: Duration) {
+        if sender.is_closed() || claim.replica().gate().generation() != claim.generation() {
+            return;
+        }
+        let parked = Parked { sender, generation: claim.generation(), until: Instant::now() + keep };
+        let key = claim.replica().key;
+        let park = |idle: &mut Idle| {
+            if idle.len() < MAX_IDLE {
+                idle.push(parked);
+            }
+        };
+        if is_shared(claim) {
+            park(&mut self.shared.0.entry(key).or_default());
+        } else {
+            park(self.own.borrow_mut().entry(key).or_default());
+        }
+        if !self.sweeping.replace(true) {
+            tokio::task::spawn_local(Rc::clone(self).sweep());
+        }
+    }
+
+    /// Closes what has expired, for as long as there is anything.
+    async fn sweep(self: Rc<Self>) {
+        loop {
+            tokio::time::sleep(SWEEP).await;
+            let now = Instant::now();
+            let keep = |_: &u64, idle: &mut Idle| {
+                idle.retain(|parked| parked.until > now && !parked.sender.is_closed());
+                !idle.is_empty()
+            };
+            self.own.borrow_mut().retain(keep);
+            self.shared.0.retain(keep);
+            if self.own.borrow().is_empty() && self.shared.0.is_empty() {
+                self.sweeping.set(false);
+                return;
+            }
+        }
+    }
+}
+
+fn is_shared(claim: &Claim) -> bool {
+    claim.app().limit() != u32::MAX
+}
+
+impl Lease {
+    /// Binds the two together. `keep` is how long the connection may be idle afterwards.
+    #[must_use]
+    pub fn new(
+        pool: Rc<Pool>,
+        claim: Claim,
+        sender: Sender,
+        upload: Option<Arc<Progress>>,
+        keep: Duration,
+    ) -> Self {
+        Self { pool, sender, upload, keep, claim }
+    }
+
+    /// The answer is complete: the connection can be used again, then the claim. An answer that came before the
+    /// end of its request leaves the connection in the middle of an upload, of no more use.
+    pub fn give_back(self) {
+        if self.upload.is_none_or(|upload| upload.done()) {
+            self.pool.put(&self.claim, self.sender, self.keep);
+        }
+        drop(self.claim);
+    }
+
+    /// The connection has become something else; the claim goes with it.
+    #[must_use]
+    pub fn into_claim(self) -> Claim {
+        self.claim
+    }
+}

@@ -1,0 +1,128 @@
+//! The one table that turns an outcome into a response.
+
+use bytes::Bytes;
+use http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderName, HeaderValue, Response, StatusCode};
+
+use crate::app::clock::{self, Millis};
+use crate::app::{Denied, Trouble, TroubleKind};
+use crate::gateway::body::Body;
+
+/// Says why the proxy answered in the app's stead.
+pub const REASON: HeaderName = HeaderName::from_static("x-pilotlight-reason");
+
+/// Why a request gets no answer of its app's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reject {
+    /// The request is not one that may be passed on; the text says why.
+    BadRequest(&'static str),
+    /// CONNECT: this is no forward proxy.
+    Connect,
+    /// Nobody is served under this host and path.
+    NoRoute,
+    /// See [`Denied`].
+    Denied(Denied),
+    /// Nobody could be reached, or the connection ended before a byte of the answer.
+    UpstreamConnect,
+    /// The answer was no HTTP.
+    UpstreamProtocol,
+    /// No answer began in time.
+    UpstreamTimeout,
+    /// The client has left; nobody reads the answer.
+    ClientGone,
+}
+
+impl Reject {
+    /// The row: status, reason, and seconds to wait before trying again.
+    #[must_use]
+    pub fn row(&self) -> (StatusCode, String, Option<u64>) {
+        let plain = |status, reason: &str, retry| (status, reason.to_owned(), retry);
+        match self {
+            Self::BadRequest(why) => (StatusCode::BAD_REQUEST, format!("bad-request: {why}"), None),
+            Self::Connect => plain(StatusCode::METHOD_NOT_ALLOWED, "bad-request: no forward proxy", None),
+            Self::NoRoute => plain(StatusCode::NOT_FOUND, "no-route", None),
+            Self::Denied(Denied::QueueFull) => plain(StatusCode::SERVICE_UNAVAILABLE, "hold-full", Some(1)),
+            Self::Denied(Denied::TimedOut) => plain(StatusCode::GATEWAY_TIMEOUT, "hold-timeout", Some(5)),
+            Self::Denied(Denied::Trouble(trouble)) => row_of(trouble),
+            Self::UpstreamConnect => plain(StatusCode::BAD_GATEWAY, "upstream-connect", None),
+            Self::UpstreamProtocol => plain(StatusCode::BAD_GATEWAY, "upstream-protocol", None),
+            Self::UpstreamTimeout => plain(StatusCode::GATEWAY_TIMEOUT, "upstream-timeout", None),
+            Self::ClientGone => plain(StatusCode::BAD_REQUEST, "client-gone", None),
+        }
+    }
+
+    /// The response.
+    #[must_use]
+    pub fn response(&self) -> Response<Body> {
+        let (status, reason, retry_after) = self.row();
+        let text = format!("{} {reason}\n", status.as_u16());
+        let mut response = text_response(status, text);
+        let headers = response.headers_mut();
+        headers.insert(REASON, header_text(&reason));
+        if let Some(seconds) = retry_after {
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if matches!(self, Self::Connect) {
+            headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
+        }
+        response
+    }
+}
+
+fn row_of(trouble: &Trouble) -> (StatusCode, String, Option<u64>) {
+    let reason = match trouble.kind {
+        TroubleKind::StartFailed => format!("start-failed: {}", trouble.why),
+        TroubleKind::Runtime => format!("runtime: {}", trouble.why),
+        TroubleKind::ShuttingDown => "shutting-down".to_owned(),
+    };
+    (StatusCode::SERVICE_UNAVAILABLE, reason, Some(seconds_until(trouble.retry_at, clock::coarse())))
+}
+
+/// Whole seconds, at least one: a client that comes a moment too early is refused again.
+fn seconds_until(at: Millis, now: Millis) -> u64 {
+    clock::millis(at.since(now)).div_ceil(1000).max(1)
+}
+
+/// A short plain text.
+pub fn text_response(status: StatusCode, text: impl Into<Bytes>) -> Response<Body> {
+    let text = text.into();
+    let length = HeaderValue::from(text.len());
+    let mut response = Response::new(Body::whole(text));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response.headers_mut().insert(CONTENT_LENGTH, length);
+    response
+}
+
+/// Longest reason that is worth a header.
+const MAX_REASON: usize = 300;
+
+/// Text made fit for a header: one line of visible ASCII.
+fn header_text(text: &str) -> HeaderValue {
+    let fit = |c: char| if c.is_ascii_graphic() || c == ' ' { c } else { ' ' };
+    let text: String = text.chars().take(MAX_REASON).map(fit).collect();
+    HeaderValue::from_str(text.trim_end()).expect("visible ASCII is a header value")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+
+    #[test]
+    fn a_reason_of_many_lines_fits_a_header() {
+        let why = "exited with code 1:\n  Traceback ✗".to_owned();
+        let trouble =
+            Trouble { kind: TroubleKind::StartFailed, why, refuse: true, retry_at: clock::coarse() };
+        let response = Reject::Denied(Denied::Trouble(Arc::new(trouble))).response();
+        assert_eq!(response.status(), 503);
+        assert_eq!(response.headers()[RETRY_AFTER], "1");
+        assert_eq!(response.headers()[REASON], "start-failed: exited with code 1:   Traceback");
+    }
+
+    #[test]
+    fn a_moment_is_rounded_up_to_a_second() {
+        assert_eq!(seconds_until(Millis(4001), Millis(1000)), 4);
+        assert_eq!(seconds_until(Millis(1), Millis(1000)), 1);
+    }
+}

@@ -1,0 +1,128 @@
+//! Which app a request is for: host first, then the longest path prefix, in one immutable table.
+//!
+//! Built by the control plane, replaced as a whole; looking up allocates nothing.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::app::{App, Policy};
+use crate::config::spec::HostPattern;
+
+/// All routes of a proxy.
+#[derive(Debug, Default)]
+pub struct RouteTable {
+    entries: Vec<Entry>,
+    exact: HashMap<Box<str>, Paths>,
+    /// Keyed by what follows `*.`.
+    wildcard: HashMap<Box<str>, Paths>,
+    any: Paths,
+}
+
+/// One app in the table.
+#[derive(Debug)]
+pub struct Entry {
+    /// The app.
+    pub app: Arc<App>,
+    /// Its policy as of this table.
+    pub policy: Arc<Policy>,
+}
+
+/// Path prefixes of one host, longest first.
+type Paths = Vec<(Box<str>, usize)>;
+
+/// Where a request goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Found {
+    /// The app's place in the table, see [`RouteTable::entry`].
+    pub entry: usize,
+    /// Length of the path prefix that matched, 0 for `/`.
+    pub prefix: usize,
+}
+
+/// Longest host name, RFC 1035 section 2.3.4.
+const MAX_HOST: usize = 255;
+
+impl RouteTable {
+    /// A table of these apps.
+    #[must_use]
+    pub fn new(entries: Vec<Entry>) -> Self {
+        let mut table = Self::default();
+        for (index, entry) in entries.iter().enumerate() {
+            for route in &entry.policy.spec.routes {
+                let paths = match &route.host {
+                    HostPattern::Exact(name) => table.exact.entry(name.as_str().into()).or_default(),
+                    HostPattern::Wildcard(name) => table.wildcard.entry(name.as_str().into()).or_default(),
+                    HostPattern::Any => &mut table.any,
+                };
+                let prefix = if route.path == "/" { "" } else { &route.path };
+                paths.push((prefix.into(), index));
+            }
+        }
+        let hosts = table.exact.values_mut().chain(table.wildcard.values_mut());
+        for paths in hosts.chain([&mut table.any]) {
+            paths.sort_by_key(|(path, _)| std::cmp::Reverse(path.len()));
+        }
+        table.entries = entries;
+        table
+    }
+
+    /// An app of the table.
+    #[must_use]
+    pub fn entry(&self, index: usize) -> &Entry {
+        &self.entries[index]
+    }
+
+    /// How many apps the table has.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether it has none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// The route for a host (as the client wrote it, a port and case allowed) and a path: the most specific host
+    /// that has a prefix of the path.
+    #[must_use]
+    pub fn find(&self, host: &str, path: &str) -> Option<Found> {
+        let mut lower = [0; MAX_HOST];
+        let host = normalise(host, &mut lower)?;
+        let exact = self.exact.get(host).and_then(|paths| longest(paths, path));
+        exact.or_else(|| self.below(host, path)).or_else(|| longest(&self.any, path))
+    }
+
+    fn below(&self, host: &str, path: &str) -> Option<Found> {
+        if self.wildcard.is_empty() {
+            return None;
+        }
+        let parents = host.match_indices('.').map(|(dot, _)| &host[dot + 1..]);
+        parents.filter_map(|parent| self.wildcard.get(parent)).find_map(|paths| longest(paths, path))
+    }
+}
+
+fn longest(paths: &Paths, path: &str) -> Option<Found> {
+    let fits =
+        |prefix: &str| path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    let (prefix, entry) = paths.iter().find(|(prefix, _)| fits(prefix))?;
+    Some(Found { entry: *entry, prefix: prefix.len() })
+}
+
+/// The name alone, in lower case; copied only where it has upper case.
+fn normalise<'a>(host: &'a str, lower: &'a mut [u8; MAX_HOST]) -> Option<&'a str> {
+    let name = if host.starts_with('[') {
+        host.split_inclusive(']').next().unwrap_or(host)
+    } else {
+        host.split(':').next().unwrap_or(host)
+    };
+    let name = name.strip_suffix('.').unwrap_or(name);
+    if !name.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        return Some(name);
+    }
+    let lower = lower.get_mut(..name.len())?;
+    lower.copy_from_slice(name.as_bytes());
+    lower.make_ascii_lowercase();
+    std::str::from_utf8(lower).ok()
+}

@@ -1,0 +1,148 @@
+//! One exchange with one replica: a connection from the pool or a new one, the request sent, the answer's head
+//! received. Says how it failed, and whether the request may be sent again.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use tokio::net::{TcpStream, UnixStream};
+use tokio::time::Instant;
+
+use crate::app::clock;
+use crate::app::replica::Claim;
+use crate::gateway::body::{Progress, Upload};
+use crate::gateway::pool::{Lease, Pool, Sender};
+use crate::gateway::respond::Reject;
+use crate::runtime::{Address, Endpoint};
+
+/// A replica is on this host or on a network of it: one that has not accepted by then cannot be reached.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// How an exchange failed.
+#[derive(Debug)]
+pub struct Failure {
+    /// What the client is told where nothing else can be tried.
+    pub reject: Reject,
+    /// The request, where it provably was not sent.
+    pub unsent: Option<Request<Upload>>,
+}
+
+/// What an exchange needs to know beside the request.
+#[derive(Debug)]
+pub struct Exchange {
+    /// This worker's connections.
+    pub pool: Rc<Pool>,
+    /// The replica to use.
+    pub claim: Claim,
+    /// How far the request's body has come, where it has one.
+    pub progress: Option<Arc<Progress>>,
+    /// Until the answer's head; put off while a body is on its way up.
+    pub deadline: Instant,
+    /// The app's `timeout`, by which the deadline is put off.
+    pub timeout: Duration,
+    /// How long the connection may be idle afterwards.
+    pub keep_alive: Duration,
+    /// Whether a connection of the pool will not do: one has failed this request already.
+    pub fresh: bool,
+}
+
+impl Exchange {
+    /// Sends the request and waits for the answer's head.
+    ///
+    /// # Errors
+    /// See [`Failure`].
+    pub async fn run(self, request: Request<Upload>) -> Result<(Response<Incoming>, Lease), Failure> {
+        let mut request = request;
+        while !self.fresh
+            && let Some(mut sender) = self.pool.take(&self.claim)
+        {
+            let ready = tokio::time::timeout_at(self.deadline, sender.ready()).await;
+            if !matches!(ready, Ok(Ok(()))) {
+                continue;
+            }
+            match self.send(&mut sender, request).await {
+                Ok(response) => return Ok(self.answered(response, sender)),
+                // The server had closed it meanwhile; another, or a new one, will do.
+                Err(Failure { unsent: Some(unsent), .. }) => request = unsent,
+                Err(failure) => return Err(failure),
+            }
+        }
+        let connecting = tokio::time::timeout_at(
+            self.deadline.min(Instant::now() + CONNECT_TIMEOUT),
+            connect(&self.claim.replica().endpoint),
+        );
+        let Ok(Ok(mut sender)) = connecting.await else {
+            self.claim.report_unreachable();
+            return Err(Failure { reject: Reject::UpstreamConnect, unsent: Some(request) });
+        };
+        let response = self.send(&mut sender, request).await?;
+        Ok(self.answered(response, sender))
+    }
+
+    fn answered(self, response: Response<Incoming>, sender: Sender) -> (Response<Incoming>, Lease) {
+        let lease = Lease::new(self.pool, self.claim, sender, self.progress, self.keep_alive);
+        (response, lease)
+    }
+
+    async fn send(
+        &self,
+        sender: &mut Sender,
+        request: Request<Upload>,
+    ) -> Result<Response<Incoming>, Failure> {
+        let mut answer = std::pin::pin!(sender.try_send_request(request));
+        let mut deadline = self.deadline;
+        loop {
+            match tokio::time::timeout_at(deadline, answer.as_mut()).await {
+                Ok(Ok(response)) => return Ok(response),
+                Ok(Err(mut error)) => {
+                    let unsent = error.take_message();
+                    let error = error.into_error();
+                    tracing::debug!(endpoint = %self.claim.replica().endpoint.address, %error, "no answer");
+                    let reject =
+                        if error.is_parse() { Reject::UpstreamProtocol } else { Reject::UpstreamConnect };
+                    return Err(Failure { reject, unsent });
+                }
+                Err(_elapsed) => match self.put_off() {
+                    Some(later) => deadline = later,
+                    None => return Err(Failure { reject: Reject::UpstreamTimeout, unsent: None }),
+                },
+            }
+        }
+    }
+
+    /// A later deadline where the request's body has moved within the last `timeout`.
+    fn put_off(&self) -> Option<Instant> {
+        let last = self.progress.as_ref()?.last()?;
+        let left = self.timeout.checked_sub(clock::coarse().since(last))?;
+        (!left.is_zero()).then(|| Instant::now() + left)
+    }
+}
+
+async fn connect(endpoint: &Endpoint) -> Result<Sender, Box<dyn std::error::Error>> {
+    match &endpoint.address {
+        Address::Tcp(address) => {
+            let stream = TcpStream::connect(address).await?;
+            stream.set_nodelay(true)?;
+            handshake(TokioIo::new(stream)).await
+        }
+        Address::Unix(path) => handshake(TokioIo::new(UnixStream::connect(path).await?)).await,
+    }
+}
+
+async fn handshake<S>(stream: S) -> Result<Sender, Box<dyn std::error::Error>>
+where
+    S: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
+{
+    let (sender, connection) = http1::handshake(stream).await?;
+    // Ends when the sender is dropped or the replica closes, whichever comes first.
+    tokio::task::spawn_local(async move {
+        if let Err(error) = connection.with_upgrades().await {
+            tracing::trace!(%error, "upstream connection ended");
+        }
+    });
+    Ok(sender)
+}

@@ -1,0 +1,218 @@
+//! A worker: one thread with a runtime, a socket at each address, a pool and shards of its own. It accepts,
+//! serves, and when told to stop lets what runs finish.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use arc_swap::{ArcSwap, Cache};
+use futures_util::FutureExt;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::TcpStream;
+use tokio::sync::{Notify, watch};
+use tokio::task::LocalSet;
+use tokio::time::Instant;
+
+use crate::app::meter::Writer;
+use crate::gateway::client::{Client, ClientStream, MAX_HEAD};
+use crate::gateway::forward;
+use crate::gateway::listener::BACKLOG;
+use crate::gateway::pool::{Pool, Shared};
+use crate::gateway::route::RouteTable;
+
+/// For a request's head, from its first byte or from the connection's start.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// After a failure to accept, such as too many open files.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// What all workers of a proxy share.
+#[derive(Debug, Clone)]
+pub struct Gateway {
+    /// The routes of the moment.
+    pub routes: Arc<ArcSwap<RouteTable>>,
+    /// Idle connections to replicas whose concurrency is bounded.
+    pub shared: Shared,
+    /// When to stop, and how long what runs may take.
+    pub stop: watch::Receiver<Option<Instant>>,
+}
+
+/// One worker's own.
+pub struct Worker {
+    routes: RefCell<Cache<Arc<ArcSwap<RouteTable>>, Arc<RouteTable>>>,
+    local: RefCell<Rc<LocalRoutes>>,
+    /// Its upstream connections.
+    pub pool: Rc<Pool>,
+    open: Cell<usize>,
+    emptied: Notify,
+}
+
+/// A route table with this worker's shard of each app's meter, made on first use.
+pub struct LocalRoutes {
+    /// The table.
+    pub table: Arc<RouteTable>,
+    writers: Vec<RefCell<Option<Writer>>>,
+}
+
+impl LocalRoutes {
+    fn new(table: Arc<RouteTable>) -> Rc<Self> {
+        let writers = (0..table.len()).map(|_| RefCell::new(None)).collect();
+        Rc::new(Self { table, writers })
+    }
+
+    /// Counts a request of the app at `entry`.
+    pub fn record(&self, entry: usize, now: u64) {
+        let mut writer = self.writers[entry].borrow_mut();
+        writer.get_or_insert_with(|| self.table.entry(entry).policy.meter.writer()).record(now);
+    }
+}
+
+/// Starts a worker on a thread of its own; the thread's result is how many connections it had to cut.
+///
+/// # Errors
+/// Where the system gives no thread or no event queue.
+pub fn spawn(index: usize, gateway: Gateway, listeners: Vec<TcpListener>) -> io::Result<JoinHandle<usize>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    std::thread::Builder::new()
+        .name(format!("worker-{index}"))
+        .spawn(move || LocalSet::new().block_on(&runtime, run(gateway, listeners)))
+}
+
+async fn run(gateway: Gateway, listeners: Vec<TcpListener>) -> usize {
+    let mut cache = Cache::new(Arc::clone(&gateway.routes));
+    let local = LocalRoutes::new(Arc::clone(cache.load()));
+    let worker = Rc::new(Worker {
+        routes: RefCell::new(cache),
+        local: RefCell::new(local),
+        pool: Pool::new(gateway.shared.clone()),
+        open: Cell::new(0),
+        emptied: Notify::new(),
+    });
+    let mut accepting = tokio::task::JoinSet::new();
+    for listener in listeners {
+        accepting.spawn_local(Rc::clone(&worker).accept(listener, gateway.stop.clone()));
+    }
+    let deadline = stopped(gateway.stop.clone()).await;
+    while accepting.join_next().await.is_some() {}
+    let all_closed = async {
+        while worker.open.get() > 0 {
+            worker.emptied.notified().await;
+        }
+    };
+    let _in_time = tokio::time::timeout_at(deadline, all_closed).await;
+    worker.open.get()
+}
+
+/// Resolves to the deadline when the proxy is told to stop.
+async fn stopped(mut stop: watch::Receiver<Option<Instant>>) -> Instant {
+    match stop.wait_for(Option::is_some).await {
+        Ok(deadline) => deadline.unwrap_or_else(Instant::now),
+        // The control plane is gone; nobody could tell any more.
+        Err(_) => Instant::now(),
+    }
+}
+
+impl Worker {
+    /// The routes of the moment.
+    pub fn routes(&self) -> Rc<LocalRoutes> {
+        let mut cache = self.routes.borrow_mut();
+        let table = cache.load();
+        let mut local = self.local.borrow_mut();
+        if !Arc::ptr_eq(&local.table, table) {
+            *local = LocalRoutes::new(Arc::clone(table));
+        }
+        Rc::clone(&local)
+    }
+
+    async fn accept(self: Rc<Self>, listener: TcpListener, stop: watch::Receiver<Option<Instant>>) {
+        let listener = match tokio::net::TcpListener::from_std(listener) {
+            Ok(listener) => listener,
+            Err(error) => {
+                tracing::error!(%error, "cannot accept at a socket");
+                return;
+            }
+        };
+        let mut stopping = std::pin::pin!(stopped(stop.clone()));
+        loop {
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                _ = &mut stopping => break,
+            };
+            match accepted {
+                Ok((stream, peer)) => self.welcome(stream, peer, &stop),
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept a connection");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+        // Closing the socket would reset what waits in it.
+        for _ in 0..BACKLOG {
+            let Some(Ok((stream, peer))) = listener.accept().now_or_never() else { return };
+            self.welcome(stream, peer, &stop);
+        }
+    }
+
+    fn welcome(
+        self: &Rc<Self>,
+        stream: TcpStream,
+        peer: SocketAddr,
+        stop: &watch::Receiver<Option<Instant>>,
+    ) {
+        let _best_effort = stream.set_nodelay(true);
+        let client = Client::new(stream, peer);
+        tokio::task::spawn_local(Rc::clone(self).serve(client, stop.clone()));
+    }
+
+    async fn serve(self: Rc<Self>, client: Arc<Client>, stop: watch::Receiver<Option<Instant>>) {
+        self.open.set(self.open.get() + 1);
+        let _open = Open(Rc::clone(&self));
+        let service = service_fn(|request| {
+            let (worker, client) = (Rc::clone(&self), Arc::clone(&client));
+            async move { Ok::<_, std::convert::Infallible>(forward::answer(worker, client, request).await) }
+        });
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEADER_TIMEOUT)
+            .max_header_size(MAX_HEAD)
+            .max_buf_size(MAX_HEAD + 8 * 1024)
+            .serve_connection(TokioIo::new(ClientStream(Arc::clone(&client))), service)
+            .with_upgrades();
+        let mut connection = std::pin::pin!(connection);
+        let mut stopping = std::pin::pin!(stopped(stop));
+        let ended = tokio::select! {
+            ended = connection.as_mut() => ended,
+            _ = &mut stopping => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = ended {
+            tracing::debug!(peer = %client.peer, %error, "connection ended");
+        }
+    }
+
+    /// Keeps the worker alive for as long as it lives, as an open connection does.
+    pub fn keep_open(self: &Rc<Self>) -> Open {
+        self.open.set(self.open.get() + 1);
+        Open(Rc::clone(self))
+    }
+}
+
+/// An open connection.
+pub struct Open(Rc<Worker>);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.open.set(self.0.open.get() - 1);
+        if self.0.open.get() == 0 {
+            self.0.emptied.notify_one();
+        }
+    }
+}
