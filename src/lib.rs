@@ -1,6 +1,7 @@
 //! pilotlight: a reverse proxy with an autoscaler inside. `docs/architecture.md` shows how the parts fit.
 
 pub mod app;
+pub mod cli;
 pub mod config;
 pub mod gateway;
 pub mod runtime;

@@ -1,3 +1,26 @@
 //! Arguments to command, nothing else.
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use pilotlight::cli::check;
+
+/// A reverse proxy with an autoscaler inside: Docker containers from zero to their target and back.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Show every mistake of a configuration, or what it will run.
+    Check(check::CheckArgs),
+}
+
+fn main() -> ExitCode {
+    match Arguments::parse().command {
+        Command::Check(args) => check::run(&args),
+    }
+}

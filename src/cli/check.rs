@@ -1,0 +1,126 @@
+//! `pilotlight check`: every mistake of a file at once, or what it will run, in words.
+
+use std::fmt::Write;
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::{ConfigArgs, process_env};
+use crate::config::spec::{
+    AppSpec, AutoscaleSpec, Command, Config, Metric, Resources, RuntimeKind, Source, Workload,
+};
+use crate::config::{self, format_duration, format_size, show_route};
+
+/// Arguments of `check`.
+#[derive(Debug, Clone, Args)]
+pub struct CheckArgs {
+    /// The file.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+}
+
+/// Checks the file: 0 and a summary on standard output, or 1 and every mistake on standard error.
+#[must_use]
+pub fn run(args: &CheckArgs) -> ExitCode {
+    match config::load(&args.config.config, &args.config.overrides(), &process_env) {
+        Ok(config) => {
+            print!("{}", summary(&config));
+            ExitCode::SUCCESS
+        }
+        Err(errors) => {
+            eprintln!("{errors}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// What a configuration runs, for people.
+#[must_use]
+pub fn summary(config: &Config) -> String {
+    let proxy = &config.proxy;
+    let listen: Vec<_> = proxy.listen.iter().map(ToString::to_string).collect();
+    let runtime = runtime(proxy.runtime);
+    let mut out = format!("listens on {}, admin API on {}\n", listen.join(", "), proxy.admin);
+    for app in &config.apps {
+        write_app(&mut out, app, runtime).expect("writing to a string cannot fail");
+    }
+    out
+}
+
+fn runtime(kind: RuntimeKind) -> &'static str {
+    match kind {
+        RuntimeKind::Docker => "docker",
+        RuntimeKind::Process => "process",
+    }
+}
+
+fn write_app(out: &mut String, app: &AppSpec, runtime: &str) -> std::fmt::Result {
+    let routes: Vec<_> = app.routes.iter().map(show_route).collect();
+    writeln!(out, "\n{}", app.name)?;
+    writeln!(out, "  routes    {}", routes.join(", "))?;
+    writeln!(out, "  runs      {} (runtime {runtime})", workload(&app.workload))?;
+    writeln!(out, "  instance  {}", resources(app.workload.resources))?;
+    writeln!(out, "  replicas  {}", autoscale(&app.autoscale))
+}
+
+fn workload(workload: &Workload) -> String {
+    let command = workload.command.as_ref().map(|command| match command {
+        Command::Shell(line) => line.clone(),
+        Command::List(words) => words.join(" "),
+    });
+    match (&workload.source, command) {
+        (Source::Image(image), _) => format!("the image {image}"),
+        (Source::Build(folder), _) => format!("the image built in {}", folder.display()),
+        (Source::Host, command) => format!("`{}`", command.unwrap_or_default()),
+    }
+}
+
+fn resources(resources: Resources) -> String {
+    let cores = f64::from(resources.cpu_millis) / 1000.0;
+    let noun = if resources.cpu_millis == 1000 { "core" } else { "cores" };
+    format!("{cores} {noun}, {}", format_size(resources.memory))
+}
+
+fn autoscale(spec: &AutoscaleSpec) -> String {
+    let target = spec.target;
+    let what = match spec.metric {
+        Metric::Rps => format!("{target} requests per second on each"),
+        Metric::Concurrency => format!("{target} requests in flight on each"),
+        Metric::Cpu => format!("{target} % of its CPU on each"),
+    };
+    let count = if spec.min == spec.max {
+        format!("always {}", spec.min)
+    } else {
+        format!("{} to {}, for {what}", spec.min, spec.max)
+    };
+    if spec.min > 0 {
+        return count;
+    }
+    let quiet = if spec.idle_below > 0.0 {
+        format!("under {} requests per second", spec.idle_below)
+    } else {
+        "without a request".to_owned()
+    };
+    format!("{count}; none after {} {quiet}", format_duration(spec.idle))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::config::Overrides;
+
+    #[test]
+    fn says_in_words_what_runs() {
+        let text = "runtime: process\nname: web\ncommand: serve\nhost: example.com\nautoscale: {min: 0, max: 5, metric: rps}\n";
+        let config =
+            config::parse(text, Path::new("jcloud.yml"), &Overrides::default(), &|_| None).expect("is right");
+        assert_eq!(
+            summary(&config),
+            "listens on 0.0.0.0:8080, admin API on 127.0.0.1:9900\n\n\
+             web\n  routes    example.com/\n  runs      `serve` (runtime process)\n  instance  1 core, 2 GiB\n  \
+             replicas  0 to 5, for 10 requests per second on each; none after 1m without a request\n"
+        );
+    }
+}

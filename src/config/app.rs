@@ -1,0 +1,230 @@
+//! One app from its keys: defaults filled in, keys checked against each other and against the other apps'.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+
+use super::choice::Instance;
+use super::diagnostic::{Diagnostic, Span};
+use super::layout::AppEntry;
+use super::name::{is_valid_name, valid_name};
+use super::reader::{Reader, Slot, short};
+use super::resolve::time;
+use super::route::{Claims, PathPrefix};
+use super::schema::{HealthFile, HoldFile, ResourcesFile};
+use super::spec::{
+    AppSpec, HealthSpec, HoldSpec, HostPattern, Resources, RouteSpec, RuntimeKind, Source, Workload,
+};
+use super::value::{Int, Many, Memory, Number, Word};
+use super::{autoscale, volume};
+
+/// What the apps before have taken.
+#[derive(Default)]
+pub(crate) struct Registry {
+    names: HashMap<String, Option<Span>>,
+    claims: Claims,
+}
+
+/// What all apps have in common.
+pub(crate) struct Context {
+    pub(crate) runtime: RuntimeKind,
+    /// `docker.allow`; `None` where it is wrong.
+    pub(crate) allow: Option<Vec<PathBuf>>,
+    /// Whether the app's keys stand at the top level.
+    pub(crate) single: bool,
+}
+
+impl Context {
+    /// The app as run; mistakes go to the reader.
+    pub(crate) fn app(&self, entry: AppEntry, registry: &mut Registry, reader: &mut Reader) -> AppSpec {
+        let name = name(&entry, &mut registry.names, reader);
+        let routes = self.routes(&entry, &name, &mut registry.claims, reader);
+        let source = self.source(&entry, &name, reader);
+        let AppEntry { body: file, .. } = entry;
+        if let Some(volumes) = file.volumes.get() {
+            volume::check(volumes, self.allow.as_deref(), reader);
+        }
+        let autoscale = autoscale::resolve(&file, reader);
+        let mut env = BTreeMap::new();
+        for (file, _) in file.env_file.or(Many(Vec::new())).0 {
+            env.extend(file.0);
+        }
+        env.extend(file.env.or_default().0);
+        AppSpec {
+            name,
+            routes,
+            strip_prefix: file.strip_prefix.or(false),
+            workload: Workload {
+                source,
+                command: file.command.get().cloned(),
+                port: file.port.get().and_then(|Int(port)| u16::try_from(*port).ok()),
+                resources: resources(file.instance, file.resources),
+                env,
+                volumes: file.volumes.or(Many(Vec::new())).0.into_iter().map(|(volume, _)| volume).collect(),
+                dir: reader.dir.clone(),
+            },
+            health: health(file.health.or_default()),
+            timeout: time(file.timeout, 120),
+            hold: hold(file.hold.or_default()),
+            max_concurrency: file.max_concurrency.get().map(|limit| limit.u32()),
+            keep_alive: time(file.keep_alive, 4),
+            drain_timeout: time(file.drain_timeout, 30),
+            stop_grace: time(file.stop_grace, 10),
+            autoscale,
+        }
+    }
+
+    /// Hosts times paths, each claimed for this app.
+    fn routes(
+        &self,
+        entry: &AppEntry,
+        name: &str,
+        claims: &mut Claims,
+        reader: &mut Reader,
+    ) -> Vec<RouteSpec> {
+        let file = &entry.body;
+        if [file.host.is_bad(), file.hosts.is_bad(), file.path.is_bad(), file.paths.is_bad()].contains(&true)
+        {
+            return Vec::new();
+        }
+        let hosts = file.host.given().or(file.hosts.given());
+        let paths = file.path.given().or(file.paths.given());
+        if let (false, None, None, Some(key)) = (self.single, hosts, paths, &entry.key) {
+            let message = format!("the app `{name}` has neither `host` nor `path`");
+            reader.mistake(
+                key.span,
+                message,
+                "write where its requests come in; `host: \"*\"` takes every host",
+            );
+            return Vec::new();
+        }
+        // What defaults say is claimed where the app stands: there the user will want to change something.
+        let own = |span: Span| match entry.extent {
+            Some(extent)
+                if span < extent
+                    || (span.end_line, span.end_column) > (extent.end_line, extent.end_column) =>
+            {
+                None
+            }
+            _ => Some(span),
+        };
+        let any = [(HostPattern::Any, None)];
+        let root = [(PathPrefix("/".to_owned()), None)];
+        let hosts: Vec<_> =
+            hosts.map_or(any.to_vec(), |at| at.value.0.iter().cloned().map(|(h, s)| (h, own(s))).collect());
+        let paths: Vec<_> =
+            paths.map_or(root.to_vec(), |at| at.value.0.iter().cloned().map(|(p, s)| (p, own(s))).collect());
+        let mut routes = Vec::new();
+        for (host, host_span) in &hosts {
+            for (path, path_span) in &paths {
+                let route = RouteSpec { host: host.clone(), path: path.0.clone() };
+                // A list is what repeats: its place says more than that of the one value beside it.
+                let place = if hosts.len() > 1 { host_span.or(*path_span) } else { path_span.or(*host_span) };
+                claims.claim(route.clone(), name, place.or(entry.key.as_ref().map(|key| key.span)), reader);
+                routes.push(route);
+            }
+        }
+        routes
+    }
+
+    /// Image, build or host, whichever the runtime needs.
+    fn source(&self, entry: &AppEntry, name: &str, reader: &mut Reader) -> Source {
+        let file = &entry.body;
+        if self.runtime == RuntimeKind::Process {
+            if file.command.is_absent() {
+                let help = "write `command:`, the server's start with `$PORT`, or use `runtime: docker`";
+                let message = format!("the app `{name}` has no `command`, and runtime process needs one");
+                missing(entry, message, help, reader);
+            }
+            return Source::Host;
+        }
+        if file.image.is_bad() || file.build.is_bad() {
+            return Source::Host;
+        }
+        if let Some(Word(image)) = file.image.get() {
+            return Source::Image(image.clone());
+        }
+        if let Some(build) = file.build.given() {
+            let folder = reader.resolve(&build.value.0);
+            if !folder.join("Dockerfile").is_file() {
+                let message = format!("no Dockerfile in `{}`", build.value.0);
+                reader.mistake(build.span, message, format!("it was looked for in {}", folder.display()));
+            }
+            return Source::Build(folder);
+        }
+        if !reader.dir.join("Dockerfile").is_file() {
+            let message = format!(
+                "the app `{name}` has nothing to run: no `image`, no `build`, no Dockerfile beside the file"
+            );
+            missing(entry, message, "write `image: name:tag`, or put a Dockerfile beside the file", reader);
+        }
+        Source::Build(reader.dir.clone())
+    }
+}
+
+/// Reports what an app lacks, at its key where it has one.
+fn missing(entry: &AppEntry, message: String, help: &str, reader: &mut Reader) {
+    match &entry.key {
+        Some(key) => reader.mistake(key.span, message, help),
+        None => {
+            let diagnostic = Diagnostic::of_file(&reader.source, message);
+            reader.found.push(diagnostic.help(help));
+        }
+    }
+}
+
+/// The app's name, which no other app may have.
+fn name(entry: &AppEntry, names: &mut HashMap<String, Option<Span>>, reader: &mut Reader) -> String {
+    let folder =
+        || reader.dir.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let (written, place) = match (&entry.body.name, &entry.key) {
+        (Slot::Given(at), _) => (at.value.0.clone(), Some(at.span)),
+        (_, Some(key)) => (key.text.clone(), Some(key.span)),
+        (_, None) => (valid_name(&folder()), None),
+    };
+    if let Some(place) = place.filter(|_| !is_valid_name(&written)) {
+        let message = format!("`{}` is no name for an app", short(&written));
+        let help = format!(
+            "lower-case letters, digits and `-` between them, 40 at most: `{}`",
+            valid_name(&written)
+        );
+        reader.mistake(place, message, help);
+    } else if let (Some(Some(first)), Some(place)) = (names.get(&written), place) {
+        let message = format!("two apps have the name `{written}`");
+        reader.conflict(place, message, (*first, "first here"), "give one of them another name");
+    }
+    names.entry(written.clone()).or_insert(place);
+    written
+}
+
+fn resources(instance: Slot<Instance>, resources: Slot<ResourcesFile>) -> Resources {
+    let Instance { cpu_millis, memory } = instance.or(Instance::DEFAULT);
+    let file = resources.or_default();
+    Resources {
+        cpu_millis: file.cpu.get().map_or(cpu_millis, |Number(cores)| millis(*cores)),
+        memory: file.memory.or(Memory(memory)).0,
+    }
+}
+
+/// Thousandths of a number of cores.
+fn millis(cores: f64) -> u32 {
+    // The key's range (0.01 to 1024) keeps the product far inside.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    let millis = (cores * 1000.0).round() as u32;
+    millis
+}
+
+fn health(file: HealthFile) -> HealthSpec {
+    HealthSpec {
+        path: file.path.get().map(|path| path.0.clone()),
+        interval: time(file.interval, 10),
+        timeout: time(file.timeout, 5),
+        start_timeout: time(file.start_timeout, 90),
+    }
+}
+
+fn hold(file: HoldFile) -> HoldSpec {
+    HoldSpec {
+        max: usize::try_from(file.max.or(Int(1000)).0).unwrap_or(usize::MAX),
+        timeout: time(file.timeout, 60),
+    }
+}

@@ -1,0 +1,91 @@
+//! How many replicas: the autoscaler's keys, filled in and checked against each other.
+//!
+//! Owns the defaults that depend on other keys. Decides about no replica.
+
+use std::time::Duration;
+
+use super::reader::{Reader, Slot};
+use super::resolve::time;
+use super::schema::AppFile;
+use super::spec::{AutoscaleSpec, Metric};
+use super::units::format_duration;
+use super::value::{Int, Number, Time};
+
+const MIN: u64 = 1;
+const MAX: u64 = 10;
+/// The panic window is never shorter: below, a single request would look like a rush.
+const PANIC_LEAST: Duration = Duration::from_millis(100);
+
+/// Fills in and checks.
+pub(crate) fn resolve(app: &AppFile, reader: &mut Reader) -> AutoscaleSpec {
+    check_replicas(app, reader);
+    let (min, max) = app.replicas();
+    let (min, max) = (min.clone().or(Int(MIN)).u32(), max.clone().or(Int(MAX)).u32());
+    let file = app.autoscale.clone().or_default();
+    let metric = file.metric.clone().or(Metric::Cpu);
+    if let (Some(at), Metric::Cpu, false) = (file.target.given(), metric, file.metric.is_bad())
+        && at.value.0 > 100.0
+    {
+        let message = format!("`{}` is out of range", at.value.0);
+        let help =
+            "with `metric: cpu` the target is in per cent of the instance's CPU: write a number up to 100";
+        reader.mistake(at.span, message, help);
+    }
+    let stable_window = time(file.stable_window.clone(), 60);
+    let panic_window = file.panic_window.clone().or(Time((stable_window / 10).max(PANIC_LEAST))).0;
+    if let Some(at) =
+        file.panic_window.given().filter(|_| panic_window > stable_window && !file.stable_window.is_bad())
+    {
+        let message =
+            format!("the panic window is longer than the stable window, {}", format_duration(stable_window));
+        reader.mistake(at.span, message, "write a shorter one, or leave it out: a tenth of `stable_window`");
+    }
+    AutoscaleSpec {
+        min,
+        max,
+        metric,
+        target: file.target.or(Number(default_target(metric))).0,
+        stable_window,
+        panic_window,
+        idle: time(file.idle, 60),
+        idle_below: file.idle_below.or(Number(0.0)).0,
+        scale_down_delay: time(file.scale_down_delay, 0),
+    }
+}
+
+/// In the schema's words: from 0, and from 1.
+type Replicas<'a> = (&'a Slot<Int<0, 10_000>>, &'a Slot<Int<1, 10_000>>);
+
+impl AppFile {
+    /// Fewest and most replicas, in either spelling.
+    fn replicas(&self) -> Replicas<'_> {
+        static NONE: (Slot<Int<0, 10_000>>, Slot<Int<1, 10_000>>) = (Slot::Absent, Slot::Absent);
+        let (min, max) =
+            self.autoscale.get().map_or((&NONE.0, &NONE.1), |autoscale| (&autoscale.min, &autoscale.max));
+        let either = (!self.autoscale_min.is_absent(), !self.autoscale_max.is_absent());
+        (if either.0 { &self.autoscale_min } else { min }, if either.1 { &self.autoscale_max } else { max })
+    }
+}
+
+fn default_target(metric: Metric) -> f64 {
+    match metric {
+        Metric::Rps => 10.0,
+        Metric::Concurrency => 100.0,
+        Metric::Cpu => 70.0,
+    }
+}
+
+fn check_replicas(app: &AppFile, reader: &mut Reader) {
+    match app.replicas() {
+        (Slot::Given(min), Slot::Given(max)) if min.value.0 > max.value.0 => {
+            let message = format!("`min` {} is above `max` {}", min.value.0, max.value.0);
+            reader.conflict(min.span, message, (max.span, "`max`"), "raise `max`, or lower `min`");
+        }
+        (Slot::Given(min), Slot::Absent) if min.value.0 > MAX => {
+            let message =
+                format!("`min` {} is above `max`, which is {MAX} where it is not written", min.value.0);
+            reader.mistake(min.span, message, "write `max` as well");
+        }
+        _ => {}
+    }
+}

@@ -1,0 +1,99 @@
+//! From the file as written to the configuration as run: defaults filled in, values checked against each other.
+//!
+//! Slots that hold a reported mistake are passed over here, so that one mistake is not reported twice.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::Overrides;
+use super::app::{Context, Registry};
+use super::choice::LogLevel;
+use super::layout::Layout;
+use super::reader::{Reader, Slot};
+use super::schema::ProxyFile;
+use super::spec::{Config, DockerSpec, LogSpec, ProxySpec, RuntimeKind};
+use super::value::{HostPath, Int, Many, Time};
+
+/// Turns the layout into the configuration; mistakes go to the reader, and the result counts only where there are none.
+pub(crate) fn resolve(layout: Layout, overrides: &Overrides, reader: &mut Reader) -> Config {
+    let allow = allowed(&layout.proxy, reader);
+    let proxy = proxy(layout.proxy, overrides, allow.clone(), reader);
+    let context = Context { runtime: proxy.runtime, allow, single: layout.single };
+    let mut registry = Registry::default();
+    let apps = layout.apps.into_iter().map(|entry| context.app(entry, &mut registry, reader)).collect();
+    Config { proxy, apps }
+}
+
+/// `docker.allow`; `None` where it is wrong, so that what it would have allowed is not reported as well.
+fn allowed(proxy: &ProxyFile, reader: &Reader) -> Option<Vec<PathBuf>> {
+    match &proxy.docker {
+        Slot::Absent => Some(Vec::new()),
+        Slot::Bad(_) => None,
+        Slot::Given(at) => match &at.value.allow {
+            Slot::Absent => Some(Vec::new()),
+            Slot::Bad(_) => None,
+            Slot::Given(allow) => {
+                Some(allow.value.0.iter().map(|(path, _)| reader.resolve(&path.0)).collect())
+            }
+        },
+    }
+}
+
+fn proxy(
+    file: ProxyFile,
+    overrides: &Overrides,
+    allow: Option<Vec<PathBuf>>,
+    reader: &mut Reader,
+) -> ProxySpec {
+    let docker = file.docker.or_default();
+    let log = file.log.or_default();
+    let admin = file.admin.or_default().listen;
+    if let Some(Many(listen)) = file.listen.get() {
+        for (index, (address, span)) in listen.iter().enumerate() {
+            // Port 0 is another one each time.
+            if address.port() == 0 {
+                continue;
+            }
+            if let Some((_, first)) = listen[..index].iter().find(|(other, _)| other == address) {
+                let message = format!("the address {address} is listed twice");
+                reader.conflict(*span, message, (*first, "first here"), "remove one of the two");
+            }
+            if let Some(admin) = admin.given().filter(|admin| admin.value == *address) {
+                let message = format!("{address} is the admin API's address");
+                reader.conflict(
+                    *span,
+                    message,
+                    (admin.span, "the admin API's"),
+                    "give one of them another port",
+                );
+            }
+        }
+    }
+    let listen =
+        file.listen.or(Many(Vec::new())).0.into_iter().map(|(address, _)| address).collect::<Vec<_>>();
+    let any = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 8080));
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    ProxySpec {
+        listen: overrides.listen.clone().unwrap_or(if listen.is_empty() { vec![any] } else { listen }),
+        workers: file.workers.get().and_then(|Int(workers)| usize::try_from(*workers).ok()).unwrap_or(cores),
+        runtime: overrides.runtime.unwrap_or(file.runtime.or(RuntimeKind::Docker)),
+        docker: DockerSpec {
+            socket: docker.socket.get().map(|path| reader.resolve(&path.0)),
+            network: docker.network.get().map(|word| word.0.clone()),
+            allow: allow.unwrap_or_default(),
+        },
+        admin: overrides.admin.unwrap_or(admin.or(SocketAddr::from((Ipv4Addr::LOCALHOST, 9900)))),
+        state_dir: reader.resolve(&file.state_dir.or(HostPath(".pilotlight".to_owned())).0),
+        shutdown_timeout: time(file.shutdown_timeout, 30),
+        log: LogSpec {
+            level: log.level.or(LogLevel("info".to_owned())).0,
+            format: log.format.get().copied(),
+        },
+    }
+}
+
+/// A duration, or so many seconds.
+pub(crate) fn time<const MIN: u64, const MAX: u64>(slot: Slot<Time<MIN, MAX>>, seconds: u64) -> Duration {
+    slot.or(Time(Duration::from_secs(seconds))).0
+}

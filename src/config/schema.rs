@@ -1,0 +1,220 @@
+//! The file as written: every key with its kind of value, its default and its meaning, in one table.
+//!
+//! The key check, the reading and the README's table are all made from here. Defaults stand here for people;
+//! `resolve` fills them in, and a test holds the two together.
+
+use std::net::SocketAddr;
+
+use super::choice::{Instance, LogLevel};
+use super::env::{EnvFile, EnvMap};
+use super::reader::{Reader, Slot, Table, table};
+use super::route::{PathPrefix, RequestPath};
+use super::spec::{Command, HostPattern, LogFormat, Metric, RuntimeKind, Volume};
+use super::suggest::{KeyDoc, Section};
+use super::value::{HostPath, Int, Many, Memory, Number, Time, Word};
+
+/// The longest time that any key takes, in milliseconds: a day.
+const DAY: u64 = 86_400_000;
+/// A time of any length up to a day.
+pub(crate) type AnyTime = Time<0, DAY>;
+/// A time that cannot be nothing.
+pub(crate) type SomeTime = Time<1, DAY>;
+
+table! {
+    /// Keys of the proxy as a whole; at the top level in both forms.
+    ProxyFile, "" {
+        listen: Many<SocketAddr>, "`0.0.0.0:8080`",
+            "Public address, or a list of them: `0.0.0.0:80`, `[::]:80`, `:80`, `80`";
+        workers: Int<1, 1024>, "the host's cores", "Threads that move requests";
+        runtime: RuntimeKind, "`docker`",
+            "What replicas are: `docker` containers, or `process`, child processes of the proxy that are given `$PORT` \
+             (`image`, `build`, `volumes` and the instance's limits then have no effect)";
+        docker: DockerFile, "", "The Docker Engine, see below";
+        admin: AdminFile, "", "The admin API, see below";
+        state_dir: HostPath, "`.pilotlight`",
+            "Folder with the proxy's identity, by which it knows its containers again";
+        shutdown_timeout: AnyTime, "`30s`", "How long a stopping proxy waits for requests that are under way";
+        log: LogFile, "", "What is logged, see below";
+    }
+}
+
+table! {
+    /// Keys of an app.
+    AppFile, "" {
+        name: Word, "the folder's name; its key under `apps`", "Name in logs, labels and the admin API";
+        image: Word, "none", "Image to run, pulled if it is missing; instead of `build`";
+        build: HostPath, "`.` where a Dockerfile stands beside the file", "Folder with a Dockerfile; instead of `image`";
+        command: Command, "the image's",
+            "A list is run as it is, a string by `sh -c`; runtime process needs one. `$PORT` is left to the shell; \
+             write `$${PORT}` for one in braces";
+        port: Int<1, 65535>, "the image's only EXPOSE, else 8080", "Port that the replica listens on";
+        host: Many<HostPattern>, "`\"*\"`",
+            "Host name, or a list: `www.example.com`, `\"*.example.com\"` for every name below, `\"*\"` for any. \
+             Under `apps`, an app needs a `host` or a `path`; no two apps may claim the same of both";
+        hosts: Many<HostPattern>, "", "The same as `host`";
+        path: Many<PathPrefix>, "`/`", "Path prefix of whole segments, or a list; the longest that fits wins";
+        paths: Many<PathPrefix>, "", "The same as `path`";
+        strip_prefix: bool, "`false`", "Take `path` off before the request goes on to the app";
+        instance: Instance, "`C3`",
+            "Size of a replica in cores and memory: C1 0.1/0.2G, C2 0.5/1G, C3 1/2G, C4 2/4G, C5 4/8G, C6 8/16G, \
+             C7 16/32G, C8 32/64G (G: 2^30 bytes); instead of `resources`";
+        resources: ResourcesFile, "", "Size of a replica by number, see below; instead of `instance`";
+        env: EnvMap, "`{}`", "Environment variables; they win over `env_file`";
+        env_file: Many<EnvFile>, "none", "File of `NAME=value` lines, or a list; the later one wins";
+        volumes: Many<Volume>, "none",
+            "Mounts: `name:/path`, `/host/path:/path`, `./beside:/path`, with `:ro` for read-only. \
+             Paths of the host only where `docker.allow` names them or a folder above";
+        health: HealthFile, "", "How a replica shows that it is ready, see below";
+        timeout: SomeTime, "`120s`",
+            "From a request's arrival to the start of its response, time held included; past it 504. Streams and \
+             WebSockets go on";
+        hold: HoldFile, "", "Requests that wait for a replica, see below";
+        max_concurrency: Int<1, 1_000_000>, "no limit", "Requests in flight on one replica; more of them wait";
+        keep_alive: Time<0, 3_600_000>, "`4s`",
+            "How long an idle connection to a replica is kept; keep it below the app's own limit (uvicorn and Node: 5 s)";
+        drain_timeout: AnyTime, "`30s`", "How long a deploy, a removal or a shutdown waits for open requests";
+        stop_grace: AnyTime, "`10s`", "Between SIGTERM and SIGKILL";
+        autoscale: AutoscaleFile, "", "How many replicas, see below";
+        autoscale_min: Int<0, 10_000>, "", "Older spelling of `autoscale.min`";
+        autoscale_max: Int<1, 10_000>, "", "Older spelling of `autoscale.max`";
+    }
+}
+
+table! {
+    /// Size of a replica by number.
+    ResourcesFile, "resources" {
+        cpu: Number<10, 1_024_000, false>, "`1`", "Cores; 0.01 is the least";
+        memory: Memory, "`2G`", "Memory: bytes, `512M`, `2G` or `1Gi` (powers of 1024)";
+    }
+}
+
+table! {
+    /// How a replica shows that it is ready.
+    HealthFile, "health" {
+        path: RequestPath, "none: a TCP connection is enough", "Path that must answer 2xx or 3xx";
+        interval: Time<100, DAY>, "`10s`", "Between two checks of a ready replica";
+        timeout: SomeTime, "`5s`", "For one check";
+        start_timeout: SomeTime, "`90s`", "From the start of a replica to its first good check";
+    }
+}
+
+table! {
+    /// Requests that wait for a replica.
+    HoldFile, "hold" {
+        max: Int<0, 1_000_000>, "`1000`", "How many may wait; 0 refuses at once";
+        timeout: SomeTime, "`60s`", "How long one may wait";
+    }
+}
+
+table! {
+    /// How many replicas.
+    AutoscaleFile, "autoscale" {
+        min: Int<0, 10_000>, "`1`", "Fewest replicas; 0 lets an idle app go out";
+        max: Int<1, 10_000>, "`10`", "Most replicas";
+        metric: Metric, "`cpu`",
+            "What is held to the target: `rps` (requests per second), `concurrency` (requests in flight) or `cpu` \
+             (per cent of the instance's)";
+        target: Number<0, 1_000_000_000, true>, "rps 10, concurrency 100, cpu 70", "What one replica should carry";
+        stable_window: Time<1000, DAY>, "`60s`", "Window that decides in calm weather";
+        panic_window: Time<100, DAY>, "a tenth of `stable_window`", "Window that decides in a rush";
+        idle: AnyTime, "`60s`", "From the end of the last request to zero replicas, with `min: 0`";
+        idle_below: Number<0, 1_000_000_000, false>, "`0`",
+            "A rate (requests per second) below this counts as idle; 0: only silence does";
+        scale_down_delay: AnyTime, "`0s`", "How long a lower count must have been right before replicas are stopped";
+    }
+}
+
+table! {
+    /// The Docker Engine.
+    DockerFile, "docker" {
+        socket: HostPath, "`DOCKER_HOST` where it names a socket, else `/var/run/docker.sock`", "The engine's Unix socket";
+        network: Word, "one of the proxy's own", "Network that replicas join";
+        allow: Many<HostPath>, "none", "Folders of the host that `volumes` may mount, with all below them";
+    }
+}
+
+table! {
+    /// The admin API.
+    AdminFile, "admin" {
+        listen: SocketAddr, "`127.0.0.1:9900`", "Its address; keep it private";
+    }
+}
+
+table! {
+    /// What is logged.
+    LogFile, "log" {
+        level: LogLevel, "`info`", "`error`, `warn`, `info`, `debug`, `trace`, or a filter such as `info,pilotlight=debug`";
+        format: LogFormat, "`text` on a terminal, else `json`", "`text` for people, `json` one object a line";
+    }
+}
+
+/// The keys that make the form with several apps.
+pub(crate) const FORM: Section = Section {
+    name: "",
+    keys: &[
+        KeyDoc { name: "apps", default: "", meaning: "Several apps: name → the keys of an app" },
+        KeyDoc {
+            name: "defaults",
+            default: "",
+            meaning: "Keys of an app that hold for each of `apps`, key by key, unless it has its own",
+        },
+    ],
+};
+
+/// All sections, and what they are called.
+pub(crate) const SECTIONS: &[(&str, Section)] = &[
+    ("an app", AppFile::SECTION),
+    ("`autoscale` of an app", AutoscaleFile::SECTION),
+    ("`health` of an app", HealthFile::SECTION),
+    ("`hold` of an app", HoldFile::SECTION),
+    ("`resources` of an app", ResourcesFile::SECTION),
+    ("the top level", FORM),
+    ("the top level", ProxyFile::SECTION),
+    ("`docker` at the top level", DockerFile::SECTION),
+    ("`admin` at the top level", AdminFile::SECTION),
+    ("`log` at the top level", LogFile::SECTION),
+];
+
+impl AppFile {
+    /// Reports keys that say the same thing twice.
+    pub(crate) fn check_pairs(&self, reader: &mut Reader) {
+        reader.exclusive(("image", &self.image), ("build", &self.build));
+        reader.exclusive(("host", &self.host), ("hosts", &self.hosts));
+        reader.exclusive(("path", &self.path), ("paths", &self.paths));
+        reader.exclusive(("instance", &self.instance), ("resources", &self.resources));
+        if let Some(autoscale) = self.autoscale.get() {
+            reader.exclusive(("autoscale_min", &self.autoscale_min), ("autoscale.min", &autoscale.min));
+            reader.exclusive(("autoscale_max", &self.autoscale_max), ("autoscale.max", &autoscale.max));
+        }
+    }
+
+    /// This app's keys over those of `defaults`. A key also covers the default's other spelling or alternative.
+    pub(crate) fn over_defaults(self, defaults: &Self) -> Self {
+        let mut under = defaults.clone();
+        cover((&self.image, &self.build), (&mut under.image, &mut under.build));
+        cover((&self.host, &self.hosts), (&mut under.host, &mut under.hosts));
+        cover((&self.path, &self.paths), (&mut under.path, &mut under.paths));
+        cover_other(&self.instance, &mut under.resources);
+        cover_other(&self.resources, &mut under.instance);
+        if let Slot::Given(below) = &mut under.autoscale {
+            cover_other(&self.autoscale_min, &mut below.value.min);
+            cover_other(&self.autoscale_max, &mut below.value.max);
+        }
+        if let Some(autoscale) = self.autoscale.get() {
+            cover_other(&autoscale.min, &mut under.autoscale_min);
+            cover_other(&autoscale.max, &mut under.autoscale_max);
+        }
+        self.merged(&under)
+    }
+}
+
+fn cover<A, B>(own: (&Slot<A>, &Slot<B>), under: (&mut Slot<A>, &mut Slot<B>)) {
+    cover_other(own.0, under.1);
+    cover_other(own.1, under.0);
+}
+
+fn cover_other<A, B>(own: &Slot<A>, under: &mut Slot<B>) {
+    if !own.is_absent() {
+        *under = Slot::Absent;
+    }
+}
