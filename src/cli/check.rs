@@ -17,11 +17,18 @@ pub struct CheckArgs {
     /// The file.
     #[command(flatten)]
     pub config: ConfigArgs,
+    /// Print every key with its default and its meaning instead, as Markdown.
+    #[arg(long)]
+    pub keys: bool,
 }
 
 /// Checks the file: 0 and a summary on standard output, or 1 and every mistake on standard error.
 #[must_use]
 pub fn run(args: &CheckArgs) -> ExitCode {
+    if args.keys {
+        print!("{}", config::markdown());
+        return ExitCode::SUCCESS;
+    }
     match config::load(&args.config.config, &args.config.overrides(), &process_env) {
         Ok(config) => {
             print!("{}", summary(&config));

@@ -32,24 +32,24 @@ impl Span {
 pub(crate) struct Source {
     /// As the user named it.
     pub(crate) path: PathBuf,
-    /// `None` where the lines must not be shown, because they hold secrets.
-    pub(crate) text: Option<String>,
+    /// Empty where the lines must not be shown, because they hold secrets.
+    lines: Vec<String>,
 }
 
 impl Source {
     /// A file whose lines may be shown.
     pub(crate) fn shown(path: &Path, text: &str) -> Arc<Self> {
-        Arc::new(Self { path: path.to_owned(), text: Some(text.to_owned()) })
+        Arc::new(Self { path: path.to_owned(), lines: text.lines().map(str::to_owned).collect() })
     }
 
     /// A file whose lines stay out of sight.
     pub(crate) fn hidden(path: &Path) -> Arc<Self> {
-        Arc::new(Self { path: path.to_owned(), text: None })
+        Arc::new(Self { path: path.to_owned(), lines: Vec::new() })
     }
 
     /// A line by its number from 1.
     pub(crate) fn line(&self, number: usize) -> Option<&str> {
-        self.text.as_deref()?.lines().nth(number.checked_sub(1)?)
+        self.lines.get(number.checked_sub(1)?).map(String::as_str)
     }
 }
 
@@ -131,6 +131,7 @@ impl Diagnostic {
         if self.context && span.line > 1 {
             shown.push((span.line - 1, None));
         }
+        shown.retain(|(line, _)| self.source.line(*line).is_some());
         shown.sort_by_key(|(line, marker)| (*line, marker.map(|(span, ..)| span.column)));
         shown
     }

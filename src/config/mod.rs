@@ -10,6 +10,7 @@ mod choice;
 mod diagnostic;
 mod env;
 mod interpolate;
+mod keys;
 mod layout;
 mod name;
 mod reader;
@@ -30,6 +31,7 @@ use std::path::Path;
 
 pub use diagnostic::{ConfigErrors, Diagnostic, Span};
 pub use interpolate::Lookup;
+pub use keys::markdown;
 pub use route::show_route;
 pub use units::{format_duration, format_size};
 pub use value::parse_address;

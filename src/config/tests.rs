@@ -1,1 +1,436 @@
+//! Files in, configurations out: defaults, merging, forms, and a second reader of YAML to hold ours against.
 
+use std::path::Path;
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::diagnostic::Source;
+use super::schema::SECTIONS;
+use super::spec::Source as Source_;
+use super::spec::*;
+use super::tree::{self, Kind, Node, Style};
+use super::*;
+
+fn read_with(text: &str, overrides: &Overrides) -> Result<Config, String> {
+    let env = |name: &str| (name == "HOME").then(|| "/home/user".to_owned());
+    parse(text, Path::new("/nowhere/My Shop/jcloud.yml"), overrides, &env)
+        .map_err(|errors| errors.to_string())
+}
+
+fn read(text: &str) -> Result<Config, String> {
+    read_with(text, &Overrides::default())
+}
+
+/// The one app of a file that is right.
+fn app(text: &str) -> AppSpec {
+    let mut config = read(text).unwrap_or_else(|errors| panic!("{errors}"));
+    assert_eq!(config.apps.len(), 1);
+    config.apps.remove(0)
+}
+
+fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+/// The page's file, beside a Dockerfile.
+#[test]
+fn reads_the_first_example() {
+    let text = "instance: C3\nautoscale:\n  min: 0\n  max: 1\n  metric: rps\n  target: 1\n";
+    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/site");
+    let config = parse(text, &beside.join("jcloud.yml"), &Overrides::default(), &|_| None).unwrap();
+    let [app] = &config.apps[..] else { panic!("one app") };
+    assert_eq!(app.name, "site");
+    assert_eq!(app.workload.source, Source_::Build(beside.clone()));
+    assert_eq!(app.workload.dir, beside);
+    assert_eq!(config.proxy.state_dir, beside.join(".pilotlight"));
+    let AutoscaleSpec { min, max, metric, target, .. } = app.autoscale;
+    assert_eq!((min, max, metric), (0, 1, Metric::Rps));
+    assert!((target - 1.0).abs() < f64::EPSILON);
+}
+
+#[test]
+fn fills_in_defaults() {
+    let config = read("image: nginx").unwrap();
+    let ProxySpec { listen, workers, runtime, docker, admin, state_dir, shutdown_timeout, log } =
+        config.proxy;
+    assert_eq!(listen, ["0.0.0.0:8080".parse().unwrap()]);
+    assert!(workers >= 1);
+    assert_eq!(runtime, RuntimeKind::Docker);
+    assert_eq!(docker, DockerSpec::default());
+    assert_eq!(admin, "127.0.0.1:9900".parse().unwrap());
+    assert_eq!(state_dir, Path::new("/nowhere/My Shop/.pilotlight"));
+    assert_eq!(shutdown_timeout, seconds(30));
+    assert_eq!(log, LogSpec { level: "info".to_owned(), format: None });
+
+    let expected = AppSpec {
+        name: "my-shop".to_owned(),
+        routes: vec![RouteSpec { host: HostPattern::Any, path: "/".to_owned() }],
+        strip_prefix: false,
+        workload: Workload {
+            source: Source_::Image("nginx".to_owned()),
+            command: None,
+            port: None,
+            resources: Resources { cpu_millis: 1000, memory: 2 << 30 },
+            env: [].into(),
+            volumes: Vec::new(),
+            dir: "/nowhere/My Shop".into(),
+        },
+        health: HealthSpec {
+            path: None,
+            interval: seconds(10),
+            timeout: seconds(5),
+            start_timeout: seconds(90),
+        },
+        timeout: seconds(120),
+        hold: HoldSpec { max: 1000, timeout: seconds(60) },
+        max_concurrency: None,
+        keep_alive: seconds(4),
+        drain_timeout: seconds(30),
+        stop_grace: seconds(10),
+        autoscale: AutoscaleSpec {
+            min: 1,
+            max: 10,
+            metric: Metric::Cpu,
+            target: 70.0,
+            stable_window: seconds(60),
+            panic_window: seconds(6),
+            idle: seconds(60),
+            idle_below: 0.0,
+            scale_down_delay: seconds(0),
+        },
+    };
+    assert_eq!(config.apps, [expected]);
+}
+
+/// What the table of keys says a default is, written out, changes nothing.
+#[test]
+fn the_table_tells_the_true_defaults() {
+    let base = read("image: nginx").unwrap();
+    let mut tried = 0;
+    for (_, section) in SECTIONS {
+        for key in section.keys {
+            let Some(default) = key.default.strip_prefix('`').and_then(|rest| rest.strip_suffix('`')) else {
+                continue;
+            };
+            if default.contains('`') {
+                continue;
+            }
+            let line = format!("{}: {default}", key.name);
+            let text = match section.name {
+                "" => format!("image: nginx\n{line}\n"),
+                name => format!("image: nginx\n{name}:\n  {line}\n"),
+            };
+            assert_eq!(read(&text).as_ref(), Ok(&base), "{text}");
+            tried += 1;
+        }
+    }
+    assert!(tried >= 25, "{tried}");
+}
+
+#[test]
+fn defaults_that_depend_on_other_keys() {
+    let target = |metric: &str| app(&format!("image: a\nautoscale: {{metric: {metric}}}")).autoscale.target;
+    assert!((target("rps") - 10.0).abs() < f64::EPSILON);
+    assert!((target("concurrency") - 100.0).abs() < f64::EPSILON);
+    assert!((target("cpu") - 70.0).abs() < f64::EPSILON);
+    let panic_window = |stable: &str| {
+        app(&format!("image: a\nautoscale: {{stable_window: {stable}}}")).autoscale.panic_window
+    };
+    assert_eq!(panic_window("30s"), seconds(3));
+    assert_eq!(panic_window("1s"), Duration::from_millis(100));
+}
+
+#[test]
+fn sizes_of_instances() {
+    let sizes = [
+        (100, 214_748_364),
+        (500, 1 << 30),
+        (1000, 2 << 30),
+        (2000, 4 << 30),
+        (4000, 8 << 30),
+        (8000, 16 << 30),
+        (16_000, 32 << 30),
+        (32_000, 64 << 30),
+    ];
+    for (index, (cpu_millis, memory)) in sizes.into_iter().enumerate() {
+        let got = app(&format!("image: a\ninstance: C{}", index + 1)).workload.resources;
+        assert_eq!(got, Resources { cpu_millis, memory });
+    }
+    let own = app("image: a\nresources: {cpu: 0.25, memory: 512M}").workload.resources;
+    assert_eq!(own, Resources { cpu_millis: 250, memory: 512 << 20 });
+}
+
+#[test]
+fn an_apps_keys_win_over_defaults_key_by_key() {
+    let text = "
+defaults:
+  build: ./nowhere
+  instance: C5
+  env: {A: 1, B: 1}
+  host: example.com
+  autoscale: {min: 0, max: 3, metric: rps}
+  health: {path: /up, interval: 3s}
+  volumes: [data:/data]
+apps:
+  a:
+    image: nginx
+    path: /a
+    resources: {cpu: 2}
+    env: {B: 2, C: 3.0}
+    autoscale_min: 2
+    autoscale: {target: 5}
+    health: {interval: 1}
+    volumes: [other:/other]
+";
+    let app = app(text);
+    assert_eq!(app.workload.source, Source_::Image("nginx".to_owned()));
+    assert_eq!(app.workload.resources, Resources { cpu_millis: 2000, memory: 2 << 30 });
+    let env: Vec<_> = app.workload.env.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    assert_eq!(env, ["A=1", "B=2", "C=3.0"]);
+    assert_eq!(
+        app.routes,
+        [RouteSpec { host: HostPattern::Exact("example.com".to_owned()), path: "/a".to_owned() }]
+    );
+    let AutoscaleSpec { min, max, metric, target, .. } = app.autoscale;
+    assert_eq!((min, max, metric), (2, 3, Metric::Rps));
+    assert!((target - 5.0).abs() < f64::EPSILON);
+    assert_eq!((app.health.path.as_deref(), app.health.interval), (Some("/up"), seconds(1)));
+    assert_eq!(app.workload.volumes.len(), 1);
+    assert_eq!(app.workload.volumes[0].target, "/other");
+}
+
+#[test]
+fn one_value_or_a_list() {
+    let app = app("image: a\nhosts: a.example.com\npath: [/x/, //y//z]\ncommand: [run, \"\", 8080]");
+    let routes: Vec<_> = app.routes.iter().map(show_route).collect();
+    assert_eq!(routes, ["a.example.com/x", "a.example.com/y/z"]);
+    let words = ["run", "", "8080"].map(str::to_owned).to_vec();
+    assert_eq!(app.workload.command, Some(Command::List(words)));
+    let config = read("image: a\nlisten: [8080, \":81\", \"[::]:82\"]").unwrap();
+    assert_eq!(
+        config.proxy.listen,
+        ["0.0.0.0:8080", "0.0.0.0:81", "[::]:82"].map(|text| text.parse().unwrap())
+    );
+}
+
+#[test]
+fn what_is_filled_in_stays_one_value() {
+    let env = |name: &str| match name {
+        "NASTY" => Some("x\ninjected: true # {".to_owned()),
+        "NOTHING" => Some("~".to_owned()),
+        "PORT" => Some("81".to_owned()),
+        _ => None,
+    };
+    let text = "image: a\nport: \"${PORT}\"\ncommand: serve $PORT $${PORT}\nenv: {A: \"${NASTY}\", B: a$$b}\nname: ${NONE:-web}\nstate_dir: ${NOTHING}x\n";
+    let config = parse(text, Path::new("/x/jcloud.yml"), &Overrides::default(), &env);
+    let errors = config.unwrap_err().to_string();
+    assert!(errors.contains("`~` is not filled in"), "{errors}");
+    let text = text.replace("state_dir: ${NOTHING}x\n", "");
+    let config = parse(text, Path::new("/x/jcloud.yml"), &Overrides::default(), &env).unwrap();
+    let app = &config.apps[0];
+    assert_eq!(app.name, "web");
+    assert_eq!(app.workload.port, Some(81));
+    assert_eq!(app.workload.command, Some(Command::Shell("serve $PORT ${PORT}".to_owned())));
+    assert_eq!(app.workload.env["A"], "x\ninjected: true # {");
+    assert_eq!(app.workload.env["B"], "a$b");
+}
+
+#[test]
+fn env_wins_over_env_files_and_the_later_file_over_the_earlier() {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/jcloud.yml");
+    let text = "image: a\nenv_file: full.env\nenv: {MESSAGE: mine}";
+    let config = parse(text, &here, &Overrides::default(), &|_| None).unwrap();
+    let env = &config.apps[0].workload.env;
+    assert_eq!(env["DATABASE_URL"], "postgres://db.example.com/api");
+    assert_eq!(env["MESSAGE"], "mine");
+}
+
+#[test]
+fn anchors_and_merge_keys_are_resolved() {
+    let text = "
+apps:
+  a: &a
+    image: nginx
+    path: /a
+    env: &env {A: 1, B: 2}
+  b:
+    <<: *a
+    path: /b
+    env: {<<: [*env, {A: 7, C: 4}], B: 3}
+";
+    let config = read(text).unwrap();
+    let env: Vec<_> = config.apps[1].workload.env.values().map(String::as_str).collect();
+    assert_eq!(env, ["1", "3", "4"]);
+    assert_eq!(config.apps[1].routes[0].path, "/b");
+}
+
+#[test]
+fn aliases_cannot_fill_the_memory() {
+    let mut text = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
+    for level in 1..20 {
+        let before = format!("*a{}, ", level - 1).repeat(10);
+        text += &format!("a{level}: &a{level} [{before}]\n");
+    }
+    let errors = read(&text).unwrap_err();
+    assert!(errors.contains("aliases written out"), "{errors}");
+}
+
+#[test]
+fn nesting_is_bounded() {
+    for text in ["[".repeat(100_000), "a: ".repeat(100_000), "- ".repeat(100_000), "{a: ".repeat(200)] {
+        assert!(read(&text).is_err());
+    }
+    let deep = format!("env: {}1{}", "[".repeat(40), "]".repeat(40));
+    assert!(read(&deep).unwrap_err().contains("levels deep"));
+}
+
+#[test]
+fn command_line_wins() {
+    let overrides = Overrides {
+        listen: Some(vec!["127.0.0.1:0".parse().unwrap()]),
+        admin: Some("127.0.0.1:1".parse().unwrap()),
+        runtime: Some(RuntimeKind::Process),
+    };
+    let config = read_with("image: a\ncommand: run\nlisten: 80\nruntime: docker", &overrides).unwrap();
+    assert_eq!(Some(config.proxy.listen), overrides.listen);
+    assert_eq!(config.proxy.admin, "127.0.0.1:1".parse().unwrap());
+    assert_eq!(config.apps[0].workload.source, Source_::Host);
+    assert!(read_with("image: a", &overrides).unwrap_err().contains("runtime process needs"));
+}
+
+#[test]
+fn host_paths_need_leave() {
+    let volume =
+        |text: &str| read(&format!("image: a\ndocker: {{allow: [/srv, ./data]}}\nvolumes: [\"{text}\"]"));
+    for right in ["/srv:/a", "/srv/deep/er:/a:ro", "./data/x:/a", "name:/a:rw"] {
+        assert!(volume(right).is_ok(), "{right}");
+    }
+    for wrong in ["/srvx:/a", "/srv/../etc:/a", "/:/a", "./:/a", "../data:/a", "./data/../..:/a"] {
+        assert!(volume(wrong).unwrap_err().contains("is not allowed"), "{wrong}");
+    }
+    let beside = volume("./data/x:/a//b/:ro").unwrap().apps.remove(0).workload.volumes.remove(0);
+    let source = VolumeSource::Host("/nowhere/My Shop/data/x".into());
+    assert_eq!(beside, Volume { source, target: "/a/b".to_owned(), read_only: true });
+}
+
+#[test]
+fn mistakes_are_sorted_by_place_and_carry_it() {
+    let errors = parse("port: 0\nimage: a\nfoo: 1\n", Path::new("x/f.yml"), &Overrides::default(), &|_| None);
+    let errors = errors.unwrap_err();
+    let places: Vec<_> =
+        errors.diagnostics().iter().map(|one| one.span().map(|span| (span.line, span.column))).collect();
+    assert_eq!(places, [Some((1, 7)), Some((3, 1))]);
+    assert_eq!(errors.diagnostics()[0].path(), Path::new("x/f.yml"));
+}
+
+#[test]
+fn ten_thousand_apps_are_read() {
+    let mut text = "defaults: {image: nginx, env: {A: \"${HOME}\"}}\napps:\n".to_owned();
+    for number in 0..10_000 {
+        text +=
+            &format!("  app-{number}:\n    host: app-{number}.example.com\n    env: {{B: \"${{HOME}}\"}}\n");
+    }
+    assert_eq!(read(&text).unwrap().apps.len(), 10_000);
+}
+
+/// What a plain reader of YAML 1.2 makes of our tree.
+fn resolved(node: &Node) -> serde_yaml::Value {
+    use serde_yaml::Value;
+    match &node.kind {
+        Kind::List(items) => Value::Sequence(items.iter().map(resolved).collect()),
+        Kind::Map(entries) => Value::Mapping(
+            entries.iter().map(|(key, value)| (Value::String(key.text.clone()), resolved(value))).collect(),
+        ),
+        Kind::Scalar { .. } if node.is_null() => Value::Null,
+        Kind::Scalar { text, style: Style::Plain } => {
+            match (text.as_str(), text.parse::<i64>(), text.parse::<f64>()) {
+                ("true" | "True" | "TRUE", ..) => Value::Bool(true),
+                ("false" | "False" | "FALSE", ..) => Value::Bool(false),
+                (_, Ok(number), _) => Value::from(number),
+                (_, _, Ok(number)) => Value::from(number),
+                _ => Value::String(text.clone()),
+            }
+        }
+        Kind::Scalar { text, .. } => Value::String(text.clone()),
+    }
+}
+
+fn tree_of(text: &str) -> Option<Node> {
+    let (tree, found) = tree::parse(&Source::shown(Path::new("f"), text), text);
+    tree.filter(|_| found.is_empty())
+}
+
+/// An independent reader finds the same structure in every file that both take.
+#[test]
+fn a_second_reader_agrees_on_every_sample() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut compared = 0;
+    for folder in ["config", "tests/config"] {
+        for entry in std::fs::read_dir(root.join(folder)).unwrap() {
+            let path = entry.unwrap().path();
+            let Some(text) =
+                std::fs::read_to_string(&path).ok().filter(|_| path.extension() == Some("yml".as_ref()))
+            else {
+                continue;
+            };
+            let Some(tree) = tree_of(&text) else { continue };
+            let mut other: serde_yaml::Value = serde_yaml::from_str(&text).unwrap();
+            other.apply_merge().unwrap();
+            assert_eq!(resolved(&tree), other, "{}", path.display());
+            compared += 1;
+        }
+    }
+    assert!(compared > 25, "{compared}");
+}
+
+fn any_value() -> impl Strategy<Value = serde_yaml::Value> {
+    use serde_yaml::Value;
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::Bool),
+        any::<i32>().prop_map(|number| Value::from(i64::from(number))),
+        "[ -~é\n]{0,12}".prop_map(Value::String),
+    ];
+    leaf.prop_recursive(4, 32, 5, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 1..5).prop_map(Value::Sequence),
+            prop::collection::btree_map("[a-z]{1,6}", inner, 1..5).prop_map(|map| Value::Mapping(
+                map.into_iter().map(|(k, v)| (Value::String(k), v)).collect()
+            )),
+        ]
+    })
+}
+
+proptest! {
+    #[test]
+    fn what_another_writer_writes_is_read_the_same(value in any_value()) {
+        let text = serde_yaml::to_string(&value).unwrap();
+        prop_assert_eq!(tree_of(&text).as_ref().map(resolved), Some(value), "{}", text);
+    }
+
+    #[test]
+    fn any_bytes_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        if let Err(errors) = parse(&bytes, Path::new("f"), &Overrides::default(), &|_| None) {
+            prop_assert!(!errors.to_string().is_empty());
+        }
+    }
+
+    #[test]
+    fn any_text_is_read_or_refused(text in "([-:{}\\[\\]&*!|>'\"#%@`,?~ \t\r\n$a0.]|\\PC){0,80}") {
+        if let Err(errors) = read(&text) {
+            prop_assert!(!errors.is_empty());
+        }
+    }
+
+    #[test]
+    fn a_damaged_file_is_read_or_refused(at in 0..3000_usize, len in 0..20_usize, with in "[-:{}\\[\\]&*!|>'\"#, \t\n$a0]{0,6}") {
+        let whole: Vec<char> = include_str!("../../config/full.yml").chars().collect();
+        let at = at.min(whole.len());
+        let end = (at + len).min(whole.len());
+        let text: String = whole[..at].iter().copied().chain(with.chars()).chain(whole[end..].iter().copied()).collect();
+        if let Err(errors) = read(&text) {
+            prop_assert!(!errors.is_empty());
+        }
+    }
+}

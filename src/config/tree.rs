@@ -309,6 +309,8 @@ fn syntax_error(source: &Arc<Source>, error: &ScanError) -> Box<Diagnostic> {
         "indent with spaces: YAML forbids tabs there"
     } else if rest.starts_with('*') && error.info().contains("anchor") {
         "`*` begins an alias in YAML: put the value in quotes, `\"*.example.com\"`"
+    } else if error.info().contains("quoted scalar") {
+        "close the quote that begins here; a text of several lines is indented"
     } else if rest.starts_with(['@', '`', '%']) {
         "put the value in quotes: YAML reserves its first character"
     } else {

@@ -24,6 +24,14 @@ fn bare(node: &Node) -> Option<&str> {
     scalar(node).filter(|(_, style)| *style != Style::Quoted).map(|(text, _)| text)
 }
 
+/// Reports what is not the number that is wanted.
+fn no_number(node: &Node, expected: &str, mut help: String, reader: &mut Reader) {
+    if let Some((_, Style::Quoted)) = scalar(node) {
+        help.push_str(", without quotes");
+    }
+    reader.wrong_kind(node, expected, help);
+}
+
 /// Text; numbers and truth values are taken as they are written.
 pub(crate) fn text(node: &Node, expected: &str, reader: &mut Reader) -> Option<String> {
     match scalar(node) {
@@ -51,7 +59,7 @@ impl<const MIN: u64, const MAX: u64> Value for Int<MIN, MAX> {
     fn read(node: &Node, reader: &mut Reader) -> Option<Self> {
         let range = format!("write a whole number from {MIN} to {MAX}");
         let Some(number) = bare(node).and_then(|text| text.parse::<i128>().ok()) else {
-            reader.wrong_kind(node, "a whole number", range);
+            no_number(node, "a whole number", range, reader);
             return None;
         };
         match u64::try_from(number) {
@@ -85,7 +93,7 @@ impl<const MIN: u32, const MAX: u32, const OPEN: bool> Value for Number<MIN, MAX
         };
         let number = bare(node).and_then(|text| text.parse::<f64>().ok()).filter(|number| number.is_finite());
         let Some(number) = number else {
-            reader.wrong_kind(node, "a number", range);
+            no_number(node, "a number", range, reader);
             return None;
         };
         if number < low || number > high || (OPEN && number <= low) {

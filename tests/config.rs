@@ -1,0 +1,61 @@
+//! Files with mistakes, and the words for them: `tests/config/*.yml`, with the expected text beside each.
+//! `UPDATE_GOLDEN=1 cargo test --test config` writes the texts anew.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+
+use pilotlight::config::{self, Overrides};
+
+fn files(folder: &str) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).unwrap();
+    let mut files: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+    files.retain(|path| path.extension() == Some(OsStr::new("yml")));
+    files.sort();
+    files
+}
+
+fn env(name: &str) -> Option<String> {
+    match name {
+        "WORD" => Some("eighty".to_owned()),
+        "ZERO" => Some("0".to_owned()),
+        _ => None,
+    }
+}
+
+#[test]
+fn every_mistake_is_shown_in_the_expected_words() {
+    let update = std::env::var_os("UPDATE_GOLDEN").is_some();
+    let files = files("tests/config");
+    assert!(files.len() >= 25);
+    let mut differ = Vec::new();
+    for path in files {
+        let errors = match config::load(&path, &Overrides::default(), &env) {
+            Ok(config) => panic!("{} is taken for right: {config:#?}", path.display()),
+            Err(errors) => format!("{errors}\n").replace(env!("CARGO_MANIFEST_DIR"), "$ROOT"),
+        };
+        let golden = path.with_extension("txt");
+        if update {
+            std::fs::write(&golden, errors).unwrap();
+        } else if std::fs::read_to_string(&golden).unwrap_or_default() != errors {
+            differ.push(format!("{}:\n{errors}", golden.display()));
+        }
+    }
+    assert!(differ.is_empty(), "not as expected:\n\n{}", differ.join("\n"));
+}
+
+#[test]
+fn a_file_that_is_missing_says_where_it_was_looked_for() {
+    let errors = config::load(Path::new("nowhere/jcloud.yml"), &Overrides::default(), &env).unwrap_err();
+    let text = errors.to_string().replace(env!("CARGO_MANIFEST_DIR"), "$ROOT");
+    assert!(text.contains("$ROOT/nowhere/jcloud.yml"), "{text}");
+    assert!(text.contains("image: "), "{text}");
+}
+
+#[test]
+fn samples_are_right() {
+    for path in files("config") {
+        if let Err(errors) = config::load(&path, &Overrides::default(), &|_| None) {
+            panic!("{errors}");
+        }
+    }
+}
