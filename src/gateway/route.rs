@@ -126,3 +126,56 @@ fn normalise<'a>(host: &'a str, lower: &'a mut [u8; MAX_HOST]) -> Option<&'a str
     lower.make_ascii_lowercase();
     std::str::from_utf8(lower).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::spec::RouteSpec;
+    use crate::config::{Overrides, parse};
+
+    /// A table of apps `0`, `1`, … with one route each.
+    fn table(routes: &[(&str, &str)]) -> RouteTable {
+        let text = "runtime: process\ncommand: [\"true\"]\n";
+        let config = parse(text, std::path::Path::new("/x/jcloud.yml"), &Overrides::default(), &|_| None);
+        let mut spec = config.unwrap().apps.remove(0);
+        let mut entries = Vec::new();
+        for (host, path) in routes {
+            let host = match (*host, host.strip_prefix("*.")) {
+                ("*", _) => HostPattern::Any,
+                (_, Some(parent)) => HostPattern::Wildcard(parent.to_owned()),
+                (name, None) => HostPattern::Exact(name.to_owned()),
+            };
+            spec.routes = vec![RouteSpec { host, path: (*path).to_owned() }];
+            let policy = Policy::new(Arc::new(spec.clone()), None);
+            entries.push(Entry { app: App::new("a"), policy });
+        }
+        RouteTable::new(entries)
+    }
+
+    #[test]
+    fn the_most_specific_wins() {
+        let table = table(&[
+            ("a.example", "/"),
+            ("a.example", "/api"),
+            ("a.example", "/api/v2"),
+            ("*.example", "/"),
+            ("*.b.example", "/"),
+            ("*", "/shared"),
+            ("only.example", "/x"),
+        ]);
+        let find = |host, path| table.find(host, path).map(|found| (found.entry, found.prefix));
+        assert_eq!(find("a.example", "/"), Some((0, 0)));
+        assert_eq!(find("A.Example:8080", "/api"), Some((1, 4)));
+        assert_eq!(find("a.example.", "/api/v1"), Some((1, 4)));
+        assert_eq!(find("a.example", "/api/v2/x"), Some((2, 7)));
+        assert_eq!(find("a.example", "/apix"), Some((0, 0)), "a prefix ends where a segment does");
+        assert_eq!(find("c.example", "/api"), Some((3, 0)));
+        assert_eq!(find("x.b.example", "/"), Some((4, 0)));
+        assert_eq!(find("example", "/"), None, "a wildcard is not the name itself");
+        assert_eq!(find("other", "/shared/1"), Some((5, 7)));
+        assert_eq!(find("other", "/"), None);
+        assert_eq!(find("only.example", "/y"), Some((3, 0)), "no path there: the next host that has one");
+        assert!(table.find(&"A".repeat(300), "/shared").is_none());
+        assert_eq!(find("[::1]:80", "/shared"), Some((5, 7)));
+    }
+}

@@ -3,6 +3,11 @@
 //! A runtime does what it is told and reports what it sees. It decides nothing: how many replicas there are,
 //! when one is ready and what a failure means is the control plane's business.
 
+pub mod identity;
+pub mod reach;
+#[cfg(test)]
+pub mod scripted;
+
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -12,7 +17,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use tokio::sync::mpsc;
 
-use crate::config::spec::Workload;
+use crate::config::spec::{HealthSpec, Workload};
 
 /// What a call of a runtime resolves to.
 pub type Reply<'a, T> = BoxFuture<'a, Result<T, RuntimeError>>;
@@ -46,6 +51,19 @@ pub trait Runtime: Send + Sync + 'static {
 
     /// What happens to replicas without our asking, from now on. The task behind it ends when the receiver is dropped.
     fn watch(&self) -> mpsc::Receiver<Event>;
+
+    /// Tries once whether a replica can be reached and, where `health` has a path, answers well. The error is what
+    /// it met with, for people.
+    fn reach<'a>(
+        &'a self,
+        endpoint: &'a Endpoint,
+        health: &'a HealthSpec,
+    ) -> BoxFuture<'a, Result<(), String>> {
+        Box::pin(reach::once(endpoint, health))
+    }
+
+    /// Takes away what replicas have shared, such as a network, once none is left.
+    fn close(&self) -> Reply<'_, ()>;
 }
 
 /// How a runtime knows a replica: a container's full ID, or a process's name.

@@ -1,0 +1,262 @@
+//! The control plane: a supervisor for each app, what they are told, and the route table.
+//!
+//! It may wait for engines, files and clocks; the data plane never waits for it.
+
+pub mod backoff;
+pub mod decide;
+pub mod instance;
+pub mod observe;
+pub mod probe;
+#[cfg(test)]
+mod races;
+pub mod status;
+pub mod supervisor;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+
+use crate::app::{App, Policy};
+use crate::config::spec::AppSpec;
+use crate::control::backoff::Backoff;
+use crate::control::status::Status;
+use crate::control::supervisor::{Message, Parts, Supervisor};
+use crate::gateway::route::{Entry, RouteTable};
+use crate::runtime::{Event, Found, Runtime, RuntimeError};
+
+/// Messages that wait for a supervisor. It never waits itself, so more than a few mean that something is wrong.
+const INBOX: usize = 256;
+
+/// What the control plane is told to do.
+#[derive(Debug)]
+pub enum Command {
+    /// These are the apps from now on.
+    Apply(Vec<AppSpec>),
+    /// The proxy stops: nothing more is started, nobody is held any more.
+    Close,
+    /// Ends the control plane; with `true` the replicas as well.
+    End(bool, oneshot::Sender<()>),
+}
+
+/// One app as others see it.
+#[derive(Debug, Clone)]
+pub struct View {
+    /// The app.
+    pub app: Arc<App>,
+    /// Its policy.
+    pub policy: Arc<Policy>,
+    /// What its supervisor shows.
+    pub status: Arc<ArcSwap<Status>>,
+}
+
+/// What others may read of the control plane at any time.
+#[derive(Debug, Default)]
+pub struct Board {
+    /// All apps, by name.
+    pub apps: ArcSwap<Vec<View>>,
+    /// Whether what ran before is known and taken over.
+    pub adopted: AtomicBool,
+}
+
+/// The control plane.
+pub struct Control {
+    runtime: Arc<dyn Runtime>,
+    routes: Arc<ArcSwap<RouteTable>>,
+    board: Arc<Board>,
+    apps: BTreeMap<String, Managed>,
+    supervisors: JoinSet<()>,
+    looks: JoinSet<Result<Vec<Found>, RuntimeError>>,
+    clears: JoinSet<()>,
+    backoff: Backoff,
+}
+
+struct Managed {
+    view: View,
+    outbox: mpsc::Sender<Message>,
+}
+
+impl Control {
+    /// A control plane without apps.
+    #[must_use]
+    pub fn new(runtime: Arc<dyn Runtime>, routes: Arc<ArcSwap<RouteTable>>, board: Arc<Board>) -> Self {
+        Self {
+            runtime,
+            routes,
+            board,
+            apps: BTreeMap::new(),
+            supervisors: JoinSet::new(),
+            looks: JoinSet::new(),
+            clears: JoinSet::new(),
+            backoff: Backoff::new(Duration::from_millis(100), Duration::from_secs(2)),
+        }
+    }
+
+    /// Runs until told to end.
+    pub async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
+        let mut events = self.runtime.watch();
+        let mut watching = true;
+        self.look(Duration::ZERO);
+        loop {
+            tokio::select! {
+                command = commands.recv() => match command {
+                    Some(Command::Apply(specs)) => self.apply(specs),
+                    Some(Command::Close) => self.tell_all(|| Message::Close),
+                    Some(Command::End(stop_replicas, done)) => {
+                        self.end(stop_replicas).await;
+                        let _nobody_waits = done.send(());
+                        return;
+                    }
+                    None => return,
+                },
+                event = events.recv(), if watching => match event {
+                    Some(Event::Changed { id, app, change }) => self.tell(&app, Message::Changed(id, change)),
+                    Some(Event::Resync) => self.look(Duration::ZERO),
+                    None => watching = false,
+                },
+                Some(Ok(found)) = self.looks.join_next() => self.seen(found),
+                Some(_ended) = self.supervisors.join_next() => {}
+                Some(_cleared) = self.clears.join_next() => {}
+            }
+        }
+    }
+
+    /// Makes these the apps: new ones get a supervisor, changed ones a new policy, the others are retired.
+    pub fn apply(&mut self, specs: Vec<AppSpec>) {
+        let mut kept = BTreeMap::new();
+        for spec in specs {
+            let name = spec.name.clone();
+            let managed = match self.apps.remove(&name) {
+                Some(managed) => managed.renewed(spec),
+                None => self.supervise(spec),
+            };
+            kept.insert(name, managed);
+        }
+        for (name, gone) in std::mem::replace(&mut self.apps, kept) {
+            tracing::info!(app = name, "retiring an app that the file no longer has");
+            gone.tell(&name, Message::Retire);
+        }
+        let views: Vec<View> = self.apps.values().map(|managed| managed.view.clone()).collect();
+        let entry = |view: &View| Entry { app: Arc::clone(&view.app), policy: Arc::clone(&view.policy) };
+        self.routes.store(Arc::new(RouteTable::new(views.iter().map(entry).collect())));
+        self.board.apps.store(Arc::new(views));
+        if self.board.adopted.load(Ordering::Relaxed) {
+            // Only a look tells the new ones what there is of theirs.
+            self.look(Duration::ZERO);
+        }
+    }
+
+    fn supervise(&mut self, spec: AppSpec) -> Managed {
+        let app = App::new(&spec.name);
+        let policy = Policy::new(Arc::new(spec), None);
+        let status = Arc::default();
+        let (outbox, inbox) = mpsc::channel(INBOX);
+        let parts = Parts {
+            app: Arc::clone(&app),
+            policy: Arc::clone(&policy),
+            runtime: Arc::clone(&self.runtime),
+            status: Arc::clone(&status),
+            inbox,
+        };
+        self.supervisors.spawn(Supervisor::new(parts).run());
+        Managed { view: View { app, policy, status }, outbox }
+    }
+
+    /// Asks the runtime what exists, one question at a time.
+    fn look(&mut self, after: Duration) {
+        if self.looks.is_empty() {
+            let runtime = Arc::clone(&self.runtime);
+            self.looks.spawn(async move {
+                tokio::time::sleep(after).await;
+                runtime.list().await
+            });
+        }
+    }
+
+    fn seen(&mut self, found: Result<Vec<Found>, RuntimeError>) {
+        let adopted = self.board.adopted.load(Ordering::Relaxed);
+        let found = match found {
+            Ok(found) => found,
+            Err(error) => {
+                if self.backoff.failures() == 0 {
+                    tracing::warn!(runtime = self.runtime.name(), %error, "waiting for the runtime");
+                }
+                if !adopted {
+                    self.tell_all(|| Message::Unreachable(error.to_string()));
+                }
+                let wait = self.backoff.fail();
+                self.look(wait);
+                return;
+            }
+        };
+        self.backoff.reset();
+        let mut by_app: HashMap<String, Vec<Found>> = HashMap::new();
+        for it in found {
+            by_app.entry(it.app.clone()).or_default().push(it);
+        }
+        for (name, managed) in &self.apps {
+            managed.tell(name, Message::Found(by_app.remove(name).unwrap_or_default()));
+        }
+        for it in by_app.into_values().flatten() {
+            self.clear(it);
+        }
+        self.board.adopted.store(true, Ordering::Relaxed);
+    }
+
+    /// Removes a replica of an app that is not in the file.
+    fn clear(&mut self, found: Found) {
+        let runtime = Arc::clone(&self.runtime);
+        self.clears.spawn(async move {
+            tracing::info!(app = found.app, replica = %found.id, "removing a replica of an app that is gone");
+            if let Err(error) = runtime.stop(&found.id, Duration::from_secs(10)).await {
+                tracing::error!(app = found.app, replica = %found.id, %error, "it could not be removed");
+            }
+        });
+    }
+
+    fn tell(&self, app: &str, message: Message) {
+        if let Some(managed) = self.apps.get(app) {
+            managed.tell(app, message);
+        }
+    }
+
+    fn tell_all(&self, message: impl Fn() -> Message) {
+        for (name, managed) in &self.apps {
+            managed.tell(name, message());
+        }
+    }
+
+    /// Ends the supervisors: with their replicas, or leaving those to the next proxy.
+    async fn end(mut self, stop_replicas: bool) {
+        if stop_replicas {
+            self.tell_all(|| Message::Retire);
+            while self.supervisors.join_next().await.is_some() {}
+            while self.clears.join_next().await.is_some() {}
+            if let Err(error) = self.runtime.close().await {
+                tracing::warn!(%error, "something of ours is left in the runtime");
+            }
+        }
+    }
+}
+
+impl Managed {
+    fn renewed(self, spec: AppSpec) -> Self {
+        if *self.view.policy.spec == spec {
+            return self;
+        }
+        let policy = Policy::new(Arc::new(spec), Some(&self.view.policy));
+        tracing::info!(app = self.view.app.name, "the file has changed this app");
+        self.tell(&self.view.app.name, Message::Reload(Arc::clone(&policy)));
+        Self { view: View { policy, ..self.view }, ..self }
+    }
+
+    fn tell(&self, app: &str, message: Message) {
+        if let Err(error) = self.outbox.try_send(message) {
+            tracing::error!(app, %error, "a supervisor does not listen");
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! Turns counts and samples into the figures that a decision is made on: rates from the meter, averages of what
+//! can only be sampled. Knows windows; decides nothing.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
+
+use crate::app::clock::{Millis, millis};
+use crate::app::meter::Meter;
+use crate::config::spec::Resources;
+use crate::runtime::ReplicaId;
+
+/// A rate over less than this is a guess: one request after a millisecond is not a thousand a second.
+const SHORTEST: Duration = Duration::from_secs(1);
+
+/// Requests per second over `window`, of which only what lies after `lit_since` counts.
+#[must_use]
+pub fn rate(meter: &Meter, window: Duration, lit_since: Millis, now: Millis) -> f64 {
+    let since = lit_since.max(now.before(window));
+    let sum = meter.sum(since.0, now.0);
+    let covered = sum.covered_ms.min(millis(now.since(lit_since))).max(millis(SHORTEST.min(window)));
+    sum.count as f64 * 1000.0 / covered as f64
+}
+
+/// Samples of a value over time.
+#[derive(Debug, Default)]
+pub struct Gauge(VecDeque<(Millis, f64)>);
+
+impl Gauge {
+    /// Adds a sample and forgets those older than `longest`.
+    pub fn push(&mut self, now: Millis, value: f64, longest: Duration) {
+        self.0.push_back((now, value));
+        while self.0.front().is_some_and(|(at, _)| now.since(*at) > longest) {
+            self.0.pop_front();
+        }
+    }
+
+    /// The average since `since`; `None` where there is no sample.
+    #[must_use]
+    pub fn average(&self, since: Millis) -> Option<f64> {
+        let recent = self.0.iter().rev().take_while(|(at, _)| *at >= since);
+        let (count, sum) = recent.fold((0_u32, 0.0), |(count, sum), (_, value)| (count + 1, sum + value));
+        (count > 0).then(|| sum / f64::from(count))
+    }
+
+    /// Forgets everything.
+    pub fn clear(&mut self) {
+        self.0.clear();
+    }
+}
+
+/// CPU time of each replica as it was last read.
+#[derive(Debug, Default)]
+pub struct CpuUse(HashMap<ReplicaId, (Millis, Duration)>);
+
+impl CpuUse {
+    /// Takes a reading of all replicas; gives the sum of their use since the one before, in per cent of what each
+    /// may use. `None` where no replica was read twice.
+    pub fn take(
+        &mut self,
+        now: Millis,
+        readings: Vec<(ReplicaId, Duration)>,
+        limit: Resources,
+    ) -> Option<f64> {
+        let mut before = std::mem::take(&mut self.0);
+        let mut sum = None;
+        for (id, used) in readings {
+            if let Some((at, used_then)) = before.remove(&id) {
+                let passed = now.since(at).as_secs_f64().max(0.001);
+                let cores = used.saturating_sub(used_then).as_secs_f64() / passed;
+                *sum.get_or_insert(0.0) += cores * 100_000.0 / f64::from(limit.cpu_millis);
+            }
+            self.0.insert(id, (now, used));
+        }
+        sum
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn secs(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn a_steady_rate_is_that_rate_from_the_first_second_on() {
+        let meter = Meter::new(1000, 60_000);
+        let writer = meter.writer();
+        let lit = Millis(5_300);
+        let mut next = lit.0;
+        for now in (lit.0..lit.0 + 90_000).step_by(100) {
+            while next <= now {
+                writer.record(next);
+                next += 27; // 37 a second
+            }
+            if now >= lit.0 + 1000 {
+                for window in [6, 60] {
+                    let rate = rate(&meter, secs(window), lit, Millis(now));
+                    assert!((36.0..39.0).contains(&rate), "{rate} over {window} s at {now}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_was_before_the_wake_does_not_count() {
+        let meter = Meter::new(1000, 60_000);
+        let writer = meter.writer();
+        (0..5000).for_each(|i| writer.record(10_000 + i));
+        writer.record(20_500);
+        assert!((rate(&meter, secs(60), Millis(20_500), Millis(20_600)) - 1.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn no_sample_is_not_zero() {
+        let mut gauge = Gauge::default();
+        assert_eq!(gauge.average(Millis(0)), None);
+        gauge.push(Millis(1000), 4.0, secs(60));
+        gauge.push(Millis(2000), 0.0, secs(60));
+        assert_eq!(gauge.average(Millis(0)), Some(2.0));
+        assert_eq!(gauge.average(Millis(1500)), Some(0.0));
+        gauge.push(Millis(100_000), 1.0, secs(60));
+        assert_eq!(gauge.average(Millis(0)), Some(1.0), "the old ones are forgotten");
+    }
+
+    #[test]
+    fn cpu_is_per_cent_of_the_instance() {
+        let mut cpu = CpuUse::default();
+        let (a, b) = (ReplicaId("a".into()), ReplicaId("b".into()));
+        let half = Resources { cpu_millis: 500, memory: 0 };
+        assert_eq!(cpu.take(Millis(0), vec![(a.clone(), secs(1))], half), None);
+        let used = vec![(a, secs(1) + Duration::from_millis(250)), (b, secs(9))];
+        let percent = cpu.take(Millis(1000), used, half).expect("a was read twice");
+        assert!((percent - 50.0).abs() < 1e-9, "{percent}");
+    }
+}

@@ -1,0 +1,117 @@
+//! Whether a replica is ready: found out by trying, from a millisecond on.
+
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use crate::config::spec::HealthSpec;
+use crate::runtime::{Endpoint, Exit, ReplicaId, Runtime, RuntimeError, Status};
+
+/// The first pause between two attempts; it doubles up to the longest.
+const FIRST_PAUSE: Duration = Duration::from_millis(1);
+const LONGEST_PAUSE: Duration = Duration::from_millis(50);
+
+/// How often the runtime is asked whether the replica still runs, should its event be lost.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// Why a replica did not become ready.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum NotReady {
+    /// It ended.
+    #[error("{0} before it was ready")]
+    Exited(Exit),
+    /// It is gone: removed by somebody else.
+    #[error("removed before it was ready")]
+    Gone,
+    /// It runs, but its time is up.
+    #[error("not ready {after:?} after its start: {last}")]
+    TimedOut {
+        /// `health.start_timeout`.
+        after: Duration,
+        /// What the last attempt met with.
+        last: String,
+    },
+}
+
+/// Tries until the replica is ready. `nudge` says that something has happened to it.
+///
+/// # Errors
+/// See [`NotReady`].
+pub async fn until_ready(
+    runtime: &dyn Runtime,
+    id: &ReplicaId,
+    endpoint: &Endpoint,
+    health: &HealthSpec,
+    nudge: &Notify,
+) -> Result<(), NotReady> {
+    let started = Instant::now();
+    let deadline = started + health.start_timeout;
+    let mut pause = FIRST_PAUSE;
+    let mut look_at = started + LOOK;
+    loop {
+        let tried = tokio::time::timeout_at(deadline, runtime.reach(endpoint, health)).await;
+        let last = match tried {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(why)) => why,
+            Err(_elapsed) => "no answer".to_owned(),
+        };
+        let now = Instant::now();
+        if now >= deadline {
+            return Err(NotReady::TimedOut { after: health.start_timeout, last });
+        }
+        let nudged = tokio::time::timeout_at((now + pause).min(deadline), nudge.notified()).await.is_ok();
+        pause = (pause * 2).min(LONGEST_PAUSE);
+        if nudged || Instant::now() >= look_at {
+            match runtime.status(id).await {
+                Ok(Status::Exited(exit)) => return Err(NotReady::Exited(exit)),
+                Ok(Status::Gone) => return Err(NotReady::Gone),
+                Ok(Status::Running(_)) => {}
+                Err(error) => tracing::debug!(replica = %id, %error, "cannot look at a replica"),
+            }
+            look_at = Instant::now() + LOOK;
+        }
+    }
+}
+
+/// Looks once whether a replica that was ready still runs and answers; gives where.
+///
+/// # Errors
+/// The exit, where it has ended.
+pub async fn verify(
+    runtime: &dyn Runtime,
+    id: &ReplicaId,
+    health: &HealthSpec,
+) -> Result<Endpoint, Option<Exit>> {
+    match runtime.status(id).await {
+        Ok(Status::Running(endpoint)) => {
+            // A running replica is given its time to answer again.
+            let patience = HealthSpec { start_timeout: VERIFY, ..health.clone() };
+            match until_ready(runtime, id, &endpoint, &patience, &Notify::new()).await {
+                Ok(()) => Ok(endpoint),
+                Err(NotReady::Exited(exit)) => Err(Some(exit)),
+                Err(_) => Err(None),
+            }
+        }
+        Ok(Status::Exited(exit)) => Err(Some(exit)),
+        Ok(Status::Gone) => Err(None),
+        Err(error) => {
+            tracing::warn!(replica = %id, %error, "cannot look at a replica that cannot be reached");
+            Err(None)
+        }
+    }
+}
+
+/// How long a replica that could not be reached may take to answer again.
+const VERIFY: Duration = Duration::from_secs(5);
+
+/// A failure of the start call or of what came after it.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum StartError {
+    /// The runtime could not do it.
+    #[error(transparent)]
+    Runtime(#[from] RuntimeError),
+    /// It was started, in vain.
+    #[error(transparent)]
+    NotReady(#[from] NotReady),
+}

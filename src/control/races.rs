@@ -1,0 +1,179 @@
+//! Start and stop raced with arrivals, departures, deaths and failing calls, on virtual time: each seed is one
+//! interleaving, and prints itself when it fails.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use fastrand::Rng;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+
+use crate::app::{App, Denied, clock};
+use crate::config::spec::{AppSpec, Metric};
+use crate::config::{Overrides, parse};
+use crate::control::{Board, Command, Control};
+use crate::gateway::route::RouteTable;
+use crate::runtime::scripted::Scripted;
+
+/// Interleavings of one run of the suite.
+const SEEDS: u64 = 100_000;
+
+/// Longer than all delays and all work of a script together: whoever waits so long has been forgotten.
+const HOLD: Duration = Duration::from_secs(3600);
+
+fn spec(rng: &mut Rng) -> AppSpec {
+    let text = "name: app\nruntime: process\ncommand: [\"true\"]\n";
+    let config = parse(text, std::path::Path::new("/x/jcloud.yml"), &Overrides::default(), &|_| None);
+    let mut spec = config.expect("a sound file").apps.remove(0);
+    spec.max_concurrency = rng.bool().then(|| rng.u32(1..4));
+    spec.autoscale.min = 0;
+    spec.autoscale.max = rng.u32(1..5);
+    spec.autoscale.metric = if rng.bool() { Metric::Rps } else { Metric::Concurrency };
+    spec.autoscale.target = f64::from(rng.u32(1..6));
+    spec.autoscale.stable_window = Duration::from_secs(rng.u64(1..8));
+    spec.autoscale.panic_window = spec.autoscale.stable_window / 4;
+    spec.autoscale.idle = Duration::from_millis(rng.u64(0..3000));
+    spec
+}
+
+#[derive(Clone)]
+struct Stage {
+    app: Arc<App>,
+    runtime: Scripted,
+    faulty: bool,
+}
+
+/// One client: claims or waits, uses the replica for a while, tries again where it died.
+async fn visit(stage: Stage, work: Duration, patience: Option<Duration>) {
+    let request = async {
+        for _ in 0..6 {
+            let claim = match stage.app.claim() {
+                Some(claim) => Ok(claim),
+                None => stage.app.wait(usize::MAX, HOLD).await,
+            };
+            let claim = match claim {
+                Ok(claim) => claim,
+                Err(Denied::TimedOut) => panic!("a ticket was forgotten"),
+                Err(Denied::Trouble(trouble)) => {
+                    assert!(stage.faulty, "{trouble:?}");
+                    return;
+                }
+                Err(Denied::QueueFull) => panic!("the queue has no bound here"),
+            };
+            let address = claim.replica().endpoint.address.clone();
+            if !stage.runtime.enter(&address) {
+                claim.report_unreachable();
+                continue;
+            }
+            let open = Open(&stage.runtime, &address);
+            tokio::time::sleep(work).await;
+            drop(open);
+            return;
+        }
+    };
+    match patience {
+        Some(patience) => drop(tokio::time::timeout(patience, request).await),
+        None => request.await,
+    }
+}
+
+struct Open<'a>(&'a Scripted, &'a crate::runtime::Address);
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        self.0.leave(self.1);
+    }
+}
+
+async fn play(seed: u64) {
+    let mut rng = Rng::with_seed(seed);
+    let spec = spec(&mut rng);
+    let max = spec.autoscale.max;
+    let runtime = Scripted::new(rng.u64(..));
+    let (faulty, deadly) = (rng.bool(), rng.bool());
+    if faulty {
+        runtime.world().faults = rng.u32(1..300);
+    }
+    if deadly {
+        runtime.world().lost_events = rng.u32(0..500);
+    }
+    let board = Arc::new(Board::default());
+    let routes = Arc::new(ArcSwap::from_pointee(RouteTable::default()));
+    let mut control = Control::new(Arc::new(runtime.clone()), routes, Arc::clone(&board));
+    control.apply(vec![spec]);
+    let (commands, inbox) = mpsc::channel(4);
+    let control = tokio::spawn(control.run(inbox));
+    let view = board.apps.load()[0].clone();
+    // Deaths can look like failures to start, so they excuse a refusal too.
+    let stage = Stage { app: Arc::clone(&view.app), runtime: runtime.clone(), faulty: faulty || deadly };
+
+    let meter = view.policy.meter.writer();
+    let status = Arc::clone(&view.status);
+    let watch = tokio::spawn(async move {
+        loop {
+            let shown = status.load();
+            assert!(shown.ready + shown.starting <= max, "more than {max}: {shown:?}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
+    let mut visits = JoinSet::new();
+    for _ in 0..rng.usize(1..25) {
+        tokio::time::sleep(Duration::from_millis(*rng.choice(&[0, 0, 1, 40, 300, 1500, 4000]).unwrap()))
+            .await;
+        for _ in 0..*rng.choice(&[1, 1, 1, 2, 8]).unwrap() {
+            meter.record(clock::now().0);
+            let work = Duration::from_millis(*rng.choice(&[0, 1, 20, 400, 3000]).unwrap());
+            let patience = rng.bool().then(|| Duration::from_millis(rng.u64(0..1500)));
+            visits.spawn(visit(stage.clone(), work, patience.filter(|_| rng.bool())));
+        }
+        if deadly && rng.u8(0..4) == 0 {
+            runtime.kill_one();
+        }
+        if rng.u8(0..6) == 0 {
+            runtime.resync();
+        }
+    }
+    while let Some(ended) = visits.join_next().await {
+        ended.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
+    }
+    assert_eq!(view.app.held(), 0);
+    assert!(!watch.is_finished(), "more replicas than max");
+    watch.abort();
+
+    // Once nothing fails any more everything goes out, and nothing is left.
+    runtime.world().faults = 0;
+    runtime.world().lost_events = 0;
+    for look in 0.. {
+        if view.status.load().lit_since.is_none() && runtime.world().replicas.is_empty() {
+            break;
+        }
+        assert!(look < 200, "not out: {:?} {:?}", view.status.load(), runtime.world().replicas);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        runtime.resync();
+    }
+    let (done, ended) = oneshot::channel();
+    commands.send(Command::End(true, done)).await.expect("the control plane runs");
+    ended.await.expect("it ends");
+    control.await.expect("without a panic");
+}
+
+fn run(seed: u64) {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    let played = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| runtime.block_on(play(seed))));
+    if let Err(panic) = played {
+        eprintln!("seed {seed} fails");
+        std::panic::resume_unwind(panic);
+    }
+}
+
+#[test]
+fn a_hundred_thousand_interleavings() {
+    let threads = std::thread::available_parallelism().map_or(2, |n| n.get() as u64);
+    std::thread::scope(|scope| {
+        for thread in 0..threads {
+            scope.spawn(move || (thread..SEEDS).step_by(threads as usize).for_each(run));
+        }
+    });
+}

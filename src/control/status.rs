@@ -1,0 +1,27 @@
+//! What a supervisor shows of its app: a snapshot that others read, and nobody waits for.
+
+use std::sync::Arc;
+
+use crate::app::clock::Millis;
+use crate::runtime::Revision;
+
+/// One app as of its supervisor's last look.
+#[derive(Debug, Clone, Default)]
+pub struct Status {
+    /// Replicas wanted.
+    pub desired: u32,
+    /// Why, or what is in the way.
+    pub reason: String,
+    /// Replicas that take requests.
+    pub ready: u32,
+    /// Replicas on the way there.
+    pub starting: u32,
+    /// Replicas on the way out.
+    pub draining: u32,
+    /// Requests under way.
+    pub in_flight: u32,
+    /// What is run; `None` until it is known.
+    pub revision: Option<Arc<Revision>>,
+    /// Since when the app is not out.
+    pub lit_since: Option<Millis>,
+}

@@ -1,0 +1,302 @@
+//! Acting on a decision: starting, taking back, draining, stopping. Each step changes a slot and, where the
+//! runtime has to do something, leaves that to a task.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Notify, OnceCell, oneshot};
+
+use crate::app::clock::Millis;
+use crate::app::replica::Replica;
+use crate::app::{Trouble, TroubleKind};
+use crate::control::probe;
+use crate::control::supervisor::slot::{Owned, Phase, Running, Slot, Starting};
+use crate::control::supervisor::tasks::{self, Launch, Report};
+use crate::control::supervisor::{OUTAGE_GRACE, SETTLED, Supervisor};
+use crate::runtime::{ReplicaId, Revision, RuntimeError, StartOrder};
+
+/// Between two attempts at an engine that does not answer.
+const OUTAGE_RETRY: Duration = Duration::from_millis(500);
+
+impl Supervisor {
+    /// Brings the replicas of the current revision to `desired`, and those of others to an end.
+    pub(super) fn act(&mut self, desired: u32, now: Millis) {
+        let live = self.slots.iter().filter(|slot| slot.is_live() && self.is_current(slot)).count();
+        let desired = usize::try_from(desired).unwrap_or(usize::MAX);
+        if desired > live {
+            let missing = desired - live - self.take_back(desired - live);
+            self.start(missing, now);
+        } else {
+            self.give_up(live - desired, desired == 0);
+        }
+        self.retire_stale(desired, now);
+        self.advance_drains(now);
+    }
+
+    /// Whether a slot is of the revision that is wanted. Until that is known every one is: what runs serves.
+    fn is_current(&self, slot: &Slot) -> bool {
+        self.revision.as_ref().is_none_or(|revision| revision.hash == slot.revision)
+    }
+
+    /// Lets drained replicas of the current revision take requests again; gives how many.
+    fn take_back(&mut self, wanted: usize) -> usize {
+        let mut taken = 0;
+        for at in 0..self.slots.len() {
+            let returns = matches!(self.slots[at].phase, Phase::Draining { returns: true, .. });
+            if taken == wanted || !returns || !self.is_current(&self.slots[at]) {
+                continue;
+            }
+            if let Phase::Draining { running, .. } =
+                std::mem::replace(&mut self.slots[at].phase, Phase::Stopping)
+            {
+                running.replica.gate().reopen();
+                self.slots[at].phase = Phase::Ready(running);
+                taken += 1;
+            }
+        }
+        taken
+    }
+
+    /// Starts so many, if it is known what and the last failure is long enough ago.
+    fn start(&mut self, count: usize, now: Millis) {
+        if count == 0 || self.retry_at.is_some() {
+            return;
+        }
+        let Some(revision) = self.revision.clone() else {
+            self.prepare();
+            return;
+        };
+        for _ in 0..count {
+            self.launch(Arc::clone(&revision), now);
+        }
+    }
+
+    fn launch(&mut self, revision: Arc<Revision>, now: Millis) {
+        // After a failure another index: the name may be somebody else's.
+        let mut free = self.backoff.failures()..;
+        let index = free.find(|index| self.slots.iter().all(|slot| slot.index != *index));
+        let index = index.expect("there are more numbers than replicas");
+        let (cancel, cancelled) = oneshot::channel();
+        let starting =
+            Starting { id: Arc::new(OnceCell::new()), nudge: Arc::new(Notify::new()), cancel, since: now };
+        let number = self.next_number();
+        let launch = Launch {
+            slot: number,
+            runtime: Arc::clone(&self.runtime),
+            order: StartOrder { app: self.app.name.clone(), revision: Arc::clone(&revision), index },
+            health: self.policy.spec.health.clone(),
+            stop_grace: self.policy.spec.stop_grace,
+            id: Arc::clone(&starting.id),
+            nudge: Arc::clone(&starting.nudge),
+            cancelled,
+        };
+        self.slots.push(Slot {
+            number,
+            index,
+            revision: revision.hash.clone(),
+            phase: Phase::Starting(starting),
+        });
+        self.tasks.spawn(launch.run());
+    }
+
+    pub(super) fn next_number(&mut self) -> u64 {
+        self.numbers += 1;
+        self.numbers
+    }
+
+    /// Asks the runtime what there is to run.
+    pub(super) fn prepare(&mut self) {
+        if std::mem::replace(&mut self.preparing, true) {
+            return;
+        }
+        let runtime = Arc::clone(&self.runtime);
+        let (app, workload) = (self.app.name.clone(), Arc::new(self.policy.spec.workload.clone()));
+        self.tasks.spawn(async move { Report::Prepared(runtime.prepare(&app, &workload).await) });
+    }
+
+    /// Gives up so many of the current revision: first those that are only starting, then those with the fewest
+    /// requests. To zero goes only what has none at all.
+    fn give_up(&mut self, count: usize, to_zero: bool) {
+        let mut order: Vec<usize> = (0..self.slots.len()).collect();
+        order.retain(|at| self.slots[*at].is_live() && self.is_current(&self.slots[*at]));
+        order.sort_by_key(|at| {
+            let slot = &self.slots[*at];
+            (!matches!(slot.phase, Phase::Starting(_)), slot.in_flight())
+        });
+        for at in order.into_iter().take(count) {
+            if to_zero
+                && let Phase::Ready(running) = &self.slots[at].phase
+                && !running.replica.gate().close_if_empty()
+            {
+                continue;
+            }
+            self.retire(at, None, true);
+        }
+    }
+
+    /// Ends what is of another revision, once enough of the current one is ready.
+    fn retire_stale(&mut self, desired: usize, now: Millis) {
+        let ready = self.slots.iter().filter(|slot| slot.is_ready() && self.is_current(slot)).count();
+        let deadline = Some(now.after(self.policy.spec.drain_timeout));
+        for at in 0..self.slots.len() {
+            if self.is_current(&self.slots[at]) {
+                continue;
+            }
+            let is_starting = matches!(self.slots[at].phase, Phase::Starting(_));
+            if self.slots[at].is_live() && (ready >= desired || is_starting) {
+                self.retire(at, deadline, false);
+            }
+        }
+    }
+
+    /// Lets a live slot take no more requests.
+    pub(super) fn retire(&mut self, at: usize, deadline: Option<Millis>, returns: bool) {
+        let slot = &mut self.slots[at];
+        match std::mem::replace(&mut slot.phase, Phase::Stopping) {
+            // Its task stops what it has started, and reports.
+            Phase::Starting(starting) => drop(starting.cancel.send(())),
+            Phase::Ready(running) | Phase::Suspect(running) => {
+                running.replica.gate().close();
+                slot.phase = Phase::Draining { running, deadline, returns };
+            }
+            other => slot.phase = other,
+        }
+    }
+
+    /// Ends everything: drained until `drain_timeout`, then stopped.
+    pub(super) fn retire_all(&mut self, now: Millis) {
+        let deadline = now.after(self.policy.spec.drain_timeout);
+        for at in 0..self.slots.len() {
+            self.retire(at, Some(deadline), false);
+            if let Phase::Draining { deadline: until, returns, .. } = &mut self.slots[at].phase {
+                *until = Some(until.map_or(deadline, |until| until.min(deadline)));
+                *returns = false;
+            }
+        }
+    }
+
+    /// Stops what is drained.
+    pub(super) fn advance_drains(&mut self, now: Millis) {
+        for at in 0..self.slots.len() {
+            let Phase::Draining { running, deadline, .. } = &self.slots[at].phase else { continue };
+            let open = running.replica.gate().inside();
+            if open > 0 && deadline.is_some_and(|deadline| now >= deadline) {
+                tracing::warn!(app = self.app.name, replica = %running.id, open, "drain_timeout is over");
+            } else if open > 0 {
+                continue;
+            }
+            let id = running.id.clone();
+            self.stop(at, id);
+        }
+    }
+
+    /// Stops and removes a replica.
+    pub(super) fn stop(&mut self, at: usize, id: ReplicaId) {
+        let slot = &mut self.slots[at];
+        slot.phase = Phase::Stopping;
+        let (runtime, number) = (Arc::clone(&self.runtime), slot.number);
+        let grace = self.policy.spec.stop_grace;
+        tracing::debug!(app = self.app.name, replica = %id, "stopping a replica");
+        self.tasks.spawn(async move { Report::Stopped(number, tasks::stop(&*runtime, &id, grace).await) });
+    }
+
+    /// Looks after replicas whose gates a worker has closed because it could not reach them.
+    pub(super) fn look_at_gates(&mut self) {
+        for at in 0..self.slots.len() {
+            let is_shut =
+                matches!(&self.slots[at].phase, Phase::Ready(running) if running.replica.gate().is_closed());
+            if !is_shut {
+                continue;
+            }
+            if let Phase::Ready(running) = std::mem::replace(&mut self.slots[at].phase, Phase::Stopping) {
+                tracing::warn!(app = self.app.name, replica = %running.id, "a replica cannot be reached");
+                self.slots[at].phase = Phase::Suspect(running);
+                self.verify(at);
+            }
+        }
+    }
+
+    /// Finds out whether a suspect still runs, and where.
+    pub(super) fn verify(&mut self, at: usize) {
+        let slot = &self.slots[at];
+        let Some(id) = slot.id().cloned() else { return };
+        let (runtime, number) = (Arc::clone(&self.runtime), slot.number);
+        let health = self.policy.spec.health.clone();
+        self.tasks
+            .spawn(async move { Report::Verified(number, probe::verify(&*runtime, &id, &health).await) });
+    }
+
+    /// A replica answers: it takes requests from now on.
+    pub(super) fn make_ready(&mut self, at: usize, id: ReplicaId, replica: Arc<Replica>, now: Millis) {
+        let health = &self.policy.spec.health;
+        let watch = health.path.is_some().then(|| {
+            let (runtime, endpoint) = (Arc::clone(&self.runtime), replica.endpoint.clone());
+            let task =
+                tasks::watch_health(runtime, self.slots[at].number, id.clone(), endpoint, health.clone());
+            Owned(self.tasks.spawn(task))
+        });
+        self.slots[at].phase = Phase::Ready(Running { id, replica, since: now, health: watch });
+        self.first_ready.get_or_insert(now);
+        self.outage_since = None;
+        self.app.set_trouble(None);
+    }
+
+    /// Publishes the replicas that take requests, where they have changed.
+    pub(super) fn publish(&mut self) {
+        let ready = self.slots.iter().filter(|slot| slot.is_ready()).filter_map(Slot::running);
+        let ready: Vec<_> = ready.map(|running| Arc::clone(&running.replica)).collect();
+        let keys: Vec<_> = ready.iter().map(|replica| (replica.key, replica.gate().generation())).collect();
+        if keys != self.published {
+            self.published = keys;
+            self.app.publish(ready);
+        }
+    }
+
+    /// A start, or what comes before it, has failed: who waits is told, unless something is ready.
+    pub(super) fn fail(&mut self, kind: TroubleKind, why: String, now: Millis) {
+        let wait = self.backoff.fail();
+        self.trouble(kind, why, true, now, wait);
+    }
+
+    /// The runtime could not do what it was told.
+    pub(super) fn fail_runtime(&mut self, error: &RuntimeError, now: Millis) {
+        match error {
+            RuntimeError::Exited(exit) => {
+                self.fail(TroubleKind::StartFailed, format!("{exit} before it was ready"), now);
+            }
+            RuntimeError::Image(_) | RuntimeError::Refused(_) => {
+                self.fail(TroubleKind::Runtime, error.to_string(), now);
+            }
+            RuntimeError::Unreachable(_) | RuntimeError::TimedOut(_) => {
+                let since = *self.outage_since.get_or_insert(now);
+                let refuse = now.since(since) >= OUTAGE_GRACE;
+                let wait = if refuse { OUTAGE_RETRY * 4 } else { OUTAGE_RETRY };
+                self.trouble(TroubleKind::Runtime, error.to_string(), refuse, now, wait);
+            }
+        }
+    }
+
+    fn trouble(&mut self, kind: TroubleKind, why: String, refuse: bool, now: Millis, wait: Duration) {
+        let retry_at = now.after(wait);
+        self.retry_at = Some(retry_at);
+        if !self.slots.iter().any(Slot::is_ready) {
+            self.app.set_trouble(Some(Trouble { kind, why, refuse, retry_at }));
+        }
+    }
+
+    /// Ends the back-off when its time has come, and forgets failures once a replica has proved itself.
+    pub(super) fn try_again(&mut self, now: Millis) {
+        if self.retry_at.is_some_and(|at| now >= at) {
+            self.retry_at = None;
+            // Held again from now on: the next attempt may succeed.
+            if self.app.trouble().is_some_and(|trouble| trouble.refuse) {
+                self.app.set_trouble(None);
+            }
+        }
+        let settled =
+            |slot: &Slot| matches!(&slot.phase, Phase::Ready(running) if now.since(running.since) >= SETTLED);
+        if self.retry_at.is_none() && self.slots.iter().any(settled) {
+            self.backoff.reset();
+        }
+    }
+}

@@ -1,0 +1,264 @@
+//! What a supervisor is told, by the control plane and by its own tasks, entered in its books.
+
+use std::sync::Arc;
+
+use crate::app::clock::{self, Millis};
+use crate::app::replica::Replica;
+use crate::app::{Policy, Trouble, TroubleKind};
+use crate::control::supervisor::slot::{Phase, Running, Slot};
+use crate::control::supervisor::tasks::{self, Failed, Report};
+use crate::control::supervisor::{Message, OUTAGE_GRACE, SETTLED, Stage, Supervisor};
+use crate::runtime::{Change, Endpoint, Exit, Found, ReplicaId, Revision, RuntimeError, Started, Status};
+
+impl Supervisor {
+    /// Enters what the control plane says.
+    pub(super) fn take(&mut self, message: Message) {
+        let now = clock::now();
+        match message {
+            Message::Found(found) if self.adopted => self.compare(found),
+            Message::Found(found) => self.adopt(found, now),
+            Message::Unreachable(why) => {
+                let refuse = self.outage_since.is_some_and(|since| now.since(since) >= OUTAGE_GRACE);
+                let retry_at = now.after(std::time::Duration::from_secs(2));
+                let kind = TroubleKind::Runtime;
+                self.app.set_trouble(Some(Trouble { kind, why, refuse, retry_at }));
+            }
+            Message::Changed(id, change) => self.changed(&id, change, now),
+            Message::Reload(policy) => self.reload(policy),
+            Message::Close => self.close(Stage::Closed, now),
+            Message::Retire => {
+                self.close(Stage::Retiring, now);
+                self.retire_all(now);
+            }
+        }
+    }
+
+    fn close(&mut self, stage: Stage, now: Millis) {
+        self.stage = stage;
+        self.retry_at = None;
+        let why = "shutting down".to_owned();
+        let kind = TroubleKind::ShuttingDown;
+        self.app.set_trouble(Some(Trouble { kind, why, refuse: true, retry_at: now }));
+    }
+
+    fn reload(&mut self, policy: Arc<Policy>) {
+        let workload_changed = policy.spec.workload != self.policy.spec.workload;
+        self.policy = policy;
+        self.app.set_limit(self.policy.spec.max_concurrency);
+        if workload_changed {
+            self.backoff.reset();
+            self.retry_at = None;
+            self.prepare();
+        }
+    }
+
+    /// Takes over what runs. All of it serves until it is known which revision is wanted.
+    fn adopt(&mut self, found: Vec<Found>, now: Millis) {
+        self.adopted = true;
+        self.outage_since = None;
+        self.app.set_trouble(None);
+        for it in found {
+            let taken = self.slots.iter().any(|slot| slot.index == it.index);
+            match it.status {
+                Status::Running(endpoint) if !taken => {
+                    tracing::info!(app = self.app.name, replica = %it.id, "adopting a replica");
+                    let replica = Replica::new(endpoint);
+                    replica.gate().close();
+                    let running = Running { id: it.id, replica, since: now, health: None };
+                    let (number, phase) = (self.next_number(), Phase::Suspect(running));
+                    self.slots.push(Slot { number, index: it.index, revision: it.revision, phase });
+                    self.verify(self.slots.len() - 1);
+                }
+                _ => self.clear(it),
+            }
+        }
+        self.prepare();
+    }
+
+    /// Compares the books with what exists. What differs is looked at by itself: the list may be older than the
+    /// last start or stop.
+    fn compare(&mut self, found: Vec<Found>) {
+        for slot in &self.slots {
+            let Some(id) = slot.id().filter(|_| slot.running().is_some()) else { continue };
+            let runs = |it: &Found| it.id == *id && matches!(it.status, Status::Running(_));
+            if !found.iter().any(runs) {
+                let (runtime, number, id) = (Arc::clone(&self.runtime), slot.number, id.clone());
+                self.tasks.spawn(async move { Report::Checked(number, runtime.status(&id).await) });
+            }
+        }
+        for it in found {
+            let known = |slot: &Slot| slot.index == it.index && slot.id().is_none_or(|id| *id == it.id);
+            if !self.slots.iter().any(known) {
+                tracing::warn!(app = self.app.name, replica = %it.id, "removing a replica that nobody asked for");
+                self.clear(it);
+            }
+        }
+    }
+
+    /// Stops and removes something that no slot stood for. Until it is gone one does, so that nothing is started
+    /// by its name.
+    fn clear(&mut self, found: Found) {
+        let number = self.next_number();
+        self.slots.push(Slot {
+            number,
+            index: found.index,
+            revision: found.revision,
+            phase: Phase::Stopping,
+        });
+        self.stop(self.slots.len() - 1, found.id);
+    }
+
+    fn changed(&mut self, id: &ReplicaId, change: Change, now: Millis) {
+        let Some(at) = self.slots.iter().position(|slot| slot.id() == Some(id)) else { return };
+        if let Phase::Starting(starting) = &self.slots[at].phase {
+            starting.nudge.notify_one();
+            return;
+        }
+        match change {
+            Change::Exited(exit) => self.died(at, &exit.to_string(), now),
+            Change::Unhealthy => self.unhealthy(at, now),
+            Change::Healthy => {}
+        }
+    }
+
+    /// Enters what a task reports.
+    pub(super) fn note(&mut self, report: Report) {
+        let now = clock::now();
+        match report {
+            Report::Prepared(prepared) => self.prepared(prepared, now),
+            Report::Started(slot, started) => self.started(slot, started, now),
+            Report::Cancelled(slot) => self.slots.retain(|it| it.number != slot),
+            Report::Stopped(slot, stopped) => {
+                self.slots.retain(|it| it.number != slot);
+                if let Err(error) = stopped {
+                    tracing::error!(app = self.app.name, %error, "a replica could not be stopped");
+                }
+            }
+            Report::Verified(slot, verified) => self.verified(slot, verified, now),
+            Report::Checked(slot, status) => match (self.place(slot), status) {
+                (Some(at), Ok(Status::Exited(exit))) => self.died(at, &exit.to_string(), now),
+                (Some(at), Ok(Status::Gone)) => self.died(at, "removed", now),
+                _ => {}
+            },
+            Report::Unhealthy(slot) => {
+                if let Some(at) = self.place(slot) {
+                    self.unhealthy(at, now);
+                }
+            }
+            Report::CpuTimes(times) => {
+                self.reading_cpu = false;
+                let spec = &self.policy.spec;
+                if let Some(percent) = self.cpu.take(now, times, spec.workload.resources) {
+                    self.gauge.push(now, percent, spec.autoscale.stable_window);
+                }
+            }
+        }
+    }
+
+    fn place(&self, number: u64) -> Option<usize> {
+        self.slots.iter().position(|slot| slot.number == number)
+    }
+
+    fn prepared(&mut self, prepared: Result<Revision, RuntimeError>, now: Millis) {
+        self.preparing = false;
+        match prepared {
+            // The file has changed meanwhile.
+            Ok(revision) if *revision.workload != self.policy.spec.workload => self.prepare(),
+            Ok(revision) => {
+                self.outage_since = None;
+                let is_new = self.revision.as_ref().is_none_or(|before| before.hash != revision.hash);
+                if is_new {
+                    tracing::info!(app = self.app.name, revision = revision.hash, "revision");
+                }
+                self.revision = Some(Arc::new(revision));
+            }
+            Err(error) => {
+                tracing::error!(app = self.app.name, %error, "cannot prepare the app");
+                self.fail_runtime(&error, now);
+            }
+        }
+    }
+
+    fn started(&mut self, slot: u64, started: Result<Started, Failed>, now: Millis) {
+        let Some(at) = self.place(slot) else { return };
+        let began = match &self.slots[at].phase {
+            Phase::Starting(starting) => Some(starting.since),
+            _ => None,
+        };
+        match (started, began) {
+            (Ok(Started { id, endpoint }), Some(since)) => {
+                let took = now.since(since);
+                tracing::info!(app = self.app.name, replica = %id, ?took, "ready");
+                self.make_ready(at, id, Replica::new(endpoint), now);
+            }
+            // Given up in the moment in which it became ready.
+            (Ok(Started { id, .. }), None) => self.stop(at, id),
+            (Err(failed), began) => {
+                self.slots.swap_remove(at);
+                if began.is_some() {
+                    self.failed(&failed, now);
+                }
+            }
+        }
+    }
+
+    fn failed(&mut self, failed: &Failed, now: Millis) {
+        let output = failed.output.join("\n");
+        tracing::error!(app = self.app.name, error = %failed.why, output, "a replica did not start");
+        match &failed.why {
+            crate::control::probe::StartError::Runtime(error) => self.fail_runtime(error, now),
+            crate::control::probe::StartError::NotReady(why) => {
+                self.fail(TroubleKind::StartFailed, why.to_string(), now);
+            }
+        }
+    }
+
+    fn verified(&mut self, slot: u64, verified: Result<Endpoint, Option<Exit>>, now: Millis) {
+        let Some(at) = self.place(slot) else { return };
+        let Phase::Suspect(running) = &self.slots[at].phase else { return };
+        match verified {
+            Ok(endpoint) => {
+                let (id, replica) = (running.id.clone(), Arc::clone(&running.replica));
+                // The same one is kept where it can be: requests may still be open on it.
+                let replica = if replica.endpoint == endpoint { replica } else { Replica::new(endpoint) };
+                replica.gate().reopen();
+                self.make_ready(at, id, replica, now);
+            }
+            Err(Some(exit)) => self.died(at, &exit.to_string(), now),
+            Err(None) => self.died(at, "gone, or out of reach", now),
+        }
+    }
+
+    /// A replica has ended by itself: no request is given to it any more, and what is left of it is removed.
+    fn died(&mut self, at: usize, why: &str, now: Millis) {
+        let Some(running) = self.slots[at].running() else { return };
+        running.replica.gate().close();
+        let (id, lived) = (running.id.clone(), now.since(running.since));
+        let was_live = self.slots[at].is_live();
+        let number = self.slots[at].number;
+        self.slots[at].phase = Phase::Stopping;
+        let (runtime, app) = (Arc::clone(&self.runtime), self.app.name.clone());
+        let (grace, why) = (self.policy.spec.stop_grace, why.to_owned());
+        let logged = why.clone();
+        self.tasks.spawn(async move {
+            let output = tasks::last_words(&*runtime, &id).await.join("\n");
+            tracing::error!(app, replica = %id, ?lived, why = logged, output, "a replica has ended");
+            Report::Stopped(number, tasks::stop(&*runtime, &id, grace).await)
+        });
+        if was_live && lived < SETTLED {
+            let soon = format!("{why}, {:.1} s after it was ready", lived.as_secs_f64());
+            self.fail(TroubleKind::StartFailed, soon, now);
+        } else if was_live {
+            self.backoff.reset();
+        }
+    }
+
+    fn unhealthy(&mut self, at: usize, now: Millis) {
+        if !self.slots[at].is_ready() {
+            return;
+        }
+        tracing::error!(app = self.app.name, replica = ?self.slots[at].id(), "replacing an unhealthy replica");
+        let deadline = now.after(self.policy.spec.drain_timeout);
+        self.retire(at, Some(deadline), false);
+    }
+}

@@ -1,0 +1,305 @@
+//! The task that alone owns one app's replicas: it observes, lets [`decide`](crate::control::decide) decide, and
+//! acts. Whatever reads a replica's state to change it is in this folder.
+//!
+//! `books` keeps the slots and acts on decisions, `events` takes what happened, `tasks` calls the runtime.
+
+mod books;
+mod events;
+pub mod slot;
+pub mod tasks;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::MissedTickBehavior;
+
+use crate::app::clock::{self, Millis};
+use crate::app::{App, Policy};
+use crate::config::spec::Metric;
+use crate::control::backoff::Backoff;
+use crate::control::decide::{self, Decision, Observation};
+use crate::control::observe::{self, CpuUse, Gauge};
+use crate::control::status::Status;
+use crate::control::supervisor::slot::Slot;
+use crate::control::supervisor::tasks::Report;
+use crate::runtime::{Change, Found, ReplicaId, Revision, Runtime};
+
+/// How often a lit app is looked at.
+const TICK: Duration = Duration::from_secs(1);
+
+/// An engine that restarts is back by then; until then requests are held, not refused.
+pub const OUTAGE_GRACE: Duration = Duration::from_secs(15);
+
+/// A replica that lived this long has worked: its end is no failure to start.
+const SETTLED: Duration = Duration::from_secs(10);
+
+/// What a supervisor is told.
+#[derive(Debug)]
+pub enum Message {
+    /// All of the app's that exists: to be adopted the first time, compared later.
+    Found(Vec<Found>),
+    /// The runtime cannot even be asked what exists.
+    Unreachable(String),
+    /// Something happened to a replica.
+    Changed(ReplicaId, Change),
+    /// A new policy.
+    Reload(Arc<Policy>),
+    /// The proxy stops: nothing more is started.
+    Close,
+    /// The app is to go: its replicas are drained and stopped, then the task ends.
+    Retire,
+}
+
+/// One app's supervisor.
+pub struct Supervisor {
+    app: Arc<App>,
+    policy: Arc<Policy>,
+    runtime: Arc<dyn Runtime>,
+    status: Arc<ArcSwap<Status>>,
+    inbox: mpsc::Receiver<Message>,
+    tasks: JoinSet<Report>,
+    slots: Vec<Slot>,
+    /// The newest slot's number.
+    numbers: u64,
+    /// What to start; `None` until the runtime has said what it is.
+    revision: Option<Arc<Revision>>,
+    preparing: bool,
+    /// Until then nothing exists that is known, and nothing is started.
+    adopted: bool,
+    stage: Stage,
+    state: decide::State,
+    decision: Option<Decision>,
+    /// Since when the app has not been out.
+    lit_since: Option<Millis>,
+    first_ready: Option<Millis>,
+    last_ended: Option<Millis>,
+    gauge: Gauge,
+    cpu: CpuUse,
+    reading_cpu: bool,
+    backoff: Backoff,
+    retry_at: Option<Millis>,
+    /// Key and generation of each replica that the data plane has.
+    published: Vec<(u64, u32)>,
+    outage_since: Option<Millis>,
+}
+
+/// Whether the supervisor still starts anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Open,
+    Closed,
+    Retiring,
+}
+
+/// What a supervisor needs.
+pub struct Parts {
+    /// The app.
+    pub app: Arc<App>,
+    /// Its policy.
+    pub policy: Arc<Policy>,
+    /// What runs its replicas.
+    pub runtime: Arc<dyn Runtime>,
+    /// Where it shows what it does.
+    pub status: Arc<ArcSwap<Status>>,
+    /// Where it is told.
+    pub inbox: mpsc::Receiver<Message>,
+}
+
+impl Supervisor {
+    /// A supervisor of an app of which nothing is known yet.
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        let Parts { app, policy, runtime, status, inbox } = parts;
+        app.set_limit(policy.spec.max_concurrency);
+        Self {
+            app,
+            policy,
+            runtime,
+            status,
+            inbox,
+            tasks: JoinSet::new(),
+            slots: Vec::new(),
+            numbers: 0,
+            revision: None,
+            preparing: false,
+            adopted: false,
+            stage: Stage::Open,
+            state: decide::State::default(),
+            decision: None,
+            lit_since: None,
+            first_ready: None,
+            last_ended: None,
+            gauge: Gauge::default(),
+            cpu: CpuUse::default(),
+            reading_cpu: false,
+            backoff: Backoff::new(Duration::from_secs(1), Duration::from_secs(60)),
+            retry_at: None,
+            published: Vec::new(),
+            outage_since: Some(clock::now()),
+        }
+    }
+
+    /// Runs until the app is retired or nobody can tell it anything any more.
+    pub async fn run(mut self) {
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let app = Arc::clone(&self.app);
+            tokio::select! {
+                message = self.inbox.recv() => match message {
+                    Some(message) => self.take(message),
+                    None => return,
+                },
+                Some(report) = self.tasks.join_next() => match report {
+                    Ok(report) => self.note(report),
+                    Err(error) if error.is_cancelled() => {}
+                    Err(error) => tracing::error!(app = self.app.name, %error, "a task of the supervisor failed"),
+                },
+                () = app.called() => {}
+                _ = tick.tick(), if !self.is_parked() => self.sample(),
+            }
+            self.step();
+            if self.stage == Stage::Retiring && self.slots.is_empty() {
+                return;
+            }
+        }
+    }
+
+    /// Out, with nothing to wait for: no clock needs to run.
+    fn is_parked(&self) -> bool {
+        self.slots.is_empty()
+            && self.lit_since.is_none()
+            && self.app.held() == 0
+            && self.retry_at.is_none()
+            && self.min() == 0
+    }
+
+    fn min(&self) -> u32 {
+        if self.stage == Stage::Open { self.policy.spec.autoscale.min } else { 0 }
+    }
+
+    /// Looks, decides and acts once.
+    fn step(&mut self) {
+        let now = clock::now();
+        self.look_at_gates();
+        self.advance_drains(now);
+        if self.stage == Stage::Open && self.adopted {
+            self.try_again(now);
+            self.light(now);
+            let seen = self.observe(now);
+            let spec = &self.policy.spec.autoscale;
+            let decision = decide::decide(spec, &self.state, &seen, now);
+            self.log_change(&decision);
+            self.state = decision.next.clone();
+            let desired = decision.desired;
+            self.decision = Some(decision);
+            self.act(desired, now);
+        }
+        self.publish();
+        self.go_out();
+        self.show();
+    }
+
+    /// Marks the beginning of a time that is not idle.
+    fn light(&mut self, now: Millis) {
+        if self.lit_since.is_none() && (self.app.held() > 0 || !self.slots.is_empty() || self.min() > 0) {
+            self.lit_since = Some(self.app.woken_at().map_or(now, |at| at.min(now)));
+        }
+    }
+
+    /// Marks the end of it.
+    fn go_out(&mut self) {
+        if !self.slots.is_empty() || self.lit_since.is_none() || self.app.held() > 0 || self.min() > 0 {
+            return;
+        }
+        if self.decision.as_ref().is_some_and(|decision| decision.desired > 0) {
+            return;
+        }
+        self.lit_since = None;
+        self.first_ready = None;
+        self.last_ended = None;
+        self.gauge.clear();
+        self.cpu = CpuUse::default();
+        self.app.forget_wake();
+    }
+
+    fn observe(&mut self, now: Millis) -> Observation {
+        let spec = &self.policy.spec.autoscale;
+        let lit = self.lit_since.unwrap_or(now);
+        let meter = &self.policy.meter;
+        let rps = observe::rate(meter, spec.panic_window, lit, now);
+        let (stable, panic) = match spec.metric {
+            Metric::Rps => (Some(observe::rate(meter, spec.stable_window, lit, now)), Some(rps)),
+            Metric::Concurrency | Metric::Cpu => {
+                let since = |window| lit.max(now.before(window));
+                (self.gauge.average(since(spec.stable_window)), self.gauge.average(since(spec.panic_window)))
+            }
+        };
+        let ended =
+            self.slots.iter().filter_map(Slot::running).filter_map(|it| it.replica.last_ended()).max();
+        self.last_ended = self.last_ended.max(ended);
+        Observation {
+            ready: count(&self.slots, Slot::is_ready),
+            in_flight: self.slots.iter().map(|slot| u64::from(slot.in_flight())).sum(),
+            held: self.app.held() as u64,
+            stable,
+            panic,
+            rps,
+            first_ready: self.first_ready,
+            last_ended: self.last_ended,
+        }
+    }
+
+    /// Takes a sample of what no counter tells.
+    fn sample(&mut self) {
+        let spec = &self.policy.spec.autoscale;
+        match spec.metric {
+            Metric::Rps => {}
+            Metric::Concurrency => {
+                let in_flight: u32 = self.slots.iter().map(Slot::in_flight).sum();
+                let value = f64::from(in_flight) + self.app.held() as f64;
+                self.gauge.push(clock::now(), value, spec.stable_window);
+            }
+            Metric::Cpu => {
+                let ready = self.slots.iter().filter(|slot| slot.is_ready());
+                let ids: Vec<_> = ready.filter_map(Slot::id).cloned().collect();
+                if !ids.is_empty() && !std::mem::replace(&mut self.reading_cpu, true) {
+                    self.tasks.spawn(tasks::cpu_times(Arc::clone(&self.runtime), ids));
+                }
+            }
+        }
+    }
+
+    fn log_change(&self, decision: &Decision) {
+        let before = self.decision.as_ref().map_or(0, |decision| decision.desired);
+        if decision.desired != before {
+            tracing::info!(app = self.app.name, desired = decision.desired, was = before, "{decision}");
+        }
+    }
+
+    /// Shows what is, for the admin API.
+    fn show(&self) {
+        let status = Status {
+            desired: self.decision.as_ref().map_or(0, |decision| decision.desired),
+            reason: match (&self.decision, self.app.trouble()) {
+                (_, Some(trouble)) => trouble.why.clone(),
+                (Some(decision), None) => decision.to_string(),
+                (None, None) => "looking at what runs".to_owned(),
+            },
+            ready: count(&self.slots, Slot::is_ready),
+            starting: count(&self.slots, |slot| slot.is_live() && !slot.is_ready()),
+            draining: count(&self.slots, |slot| !slot.is_live()),
+            in_flight: self.slots.iter().map(Slot::in_flight).sum(),
+            revision: self.revision.clone(),
+            lit_since: self.lit_since,
+        };
+        self.status.store(Arc::new(status));
+    }
+}
+
+fn count(slots: &[Slot], which: impl Fn(&Slot) -> bool) -> u32 {
+    u32::try_from(slots.iter().filter(|slot| which(slot)).count()).unwrap_or(u32::MAX)
+}

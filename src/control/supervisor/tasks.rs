@@ -1,0 +1,160 @@
+//! The calls that a supervisor makes of its runtime, as tasks: each does one thing to one replica and reports.
+//! They change no books; the supervisor does.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Notify, OnceCell, oneshot};
+
+use crate::config::spec::HealthSpec;
+use crate::control::backoff::Backoff;
+use crate::control::probe::{self, StartError};
+use crate::runtime::{
+    Endpoint, Exit, ReplicaId, Revision, Runtime, RuntimeError, StartOrder, Started, Status,
+};
+
+/// How many lines of a failed replica's output are logged.
+const TAIL: usize = 20;
+
+/// How often a failed stop is tried again before it is left to the next look at all that exists.
+const STOP_ATTEMPTS: u32 = 8;
+
+/// Failed health checks in a row before a replica is replaced.
+const UNHEALTHY: u32 = 3;
+
+/// What a task has to say. The first number is the slot's.
+#[derive(Debug)]
+pub enum Report {
+    /// The revision is known, or cannot be.
+    Prepared(Result<Revision, RuntimeError>),
+    /// A start has come to its end.
+    Started(u64, Result<Started, Failed>),
+    /// A start was given up; nothing is left of it.
+    Cancelled(u64),
+    /// A replica is stopped and removed, or cannot be for now.
+    Stopped(u64, Result<(), RuntimeError>),
+    /// A replica that could not be reached: where it answers, or how it ended.
+    Verified(u64, Result<Endpoint, Option<Exit>>),
+    /// What has become of a replica that did not look as it should.
+    Checked(u64, Result<Status, RuntimeError>),
+    /// A replica that was ready fails its health checks.
+    Unhealthy(u64),
+    /// CPU time of the ready replicas.
+    CpuTimes(Vec<(ReplicaId, Duration)>),
+}
+
+/// A start that failed, and what the replica said last.
+#[derive(Debug, Clone)]
+pub struct Failed {
+    /// Why.
+    pub why: StartError,
+    /// Its last lines.
+    pub output: Vec<String>,
+}
+
+/// What a start needs.
+pub struct Launch {
+    /// Which slot.
+    pub slot: u64,
+    /// Whose.
+    pub runtime: Arc<dyn Runtime>,
+    /// What.
+    pub order: StartOrder,
+    /// When it is ready.
+    pub health: HealthSpec,
+    /// How long it may take to stop where it failed.
+    pub stop_grace: Duration,
+    /// Told once the start call has returned.
+    pub id: Arc<OnceCell<ReplicaId>>,
+    /// Something has happened to the replica.
+    pub nudge: Arc<Notify>,
+    /// Resolves when the start is not wanted any more.
+    pub cancelled: oneshot::Receiver<()>,
+}
+
+impl Launch {
+    /// Starts, waits until ready; leaves nothing behind where that fails.
+    pub async fn run(self) -> Report {
+        let slot = self.slot;
+        let started = match self.runtime.start(&self.order).await {
+            Ok(started) => started,
+            Err(why) => {
+                return Report::Started(slot, Err(Failed { why: why.into(), output: Vec::new() }));
+            }
+        };
+        let id = self.id.get_or_init(|| std::future::ready(started.id.clone())).await;
+        let ready = tokio::select! {
+            ready = probe::until_ready(&*self.runtime, id, &started.endpoint, &self.health, &self.nudge) => ready,
+            _ = self.cancelled => {
+                let _logged = stop(&*self.runtime, id, self.stop_grace).await;
+                return Report::Cancelled(slot);
+            }
+        };
+        match ready {
+            Ok(()) => Report::Started(slot, Ok(started)),
+            Err(why) => {
+                let output = last_words(&*self.runtime, id).await;
+                let _logged = stop(&*self.runtime, id, self.stop_grace).await;
+                Report::Started(slot, Err(Failed { why: why.into(), output }))
+            }
+        }
+    }
+}
+
+/// The last lines of a replica; none where they cannot be had.
+pub async fn last_words(runtime: &dyn Runtime, id: &ReplicaId) -> Vec<String> {
+    runtime.tail(id, TAIL).await.unwrap_or_else(|error| {
+        tracing::debug!(replica = %id, %error, "cannot read a replica's output");
+        Vec::new()
+    })
+}
+
+/// Stops a replica, trying again for a while where the runtime cannot.
+///
+/// # Errors
+/// The runtime's last.
+pub async fn stop(runtime: &dyn Runtime, id: &ReplicaId, grace: Duration) -> Result<(), RuntimeError> {
+    let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(5));
+    loop {
+        match runtime.stop(id, grace).await {
+            Ok(()) => return Ok(()),
+            Err(error) if backoff.failures() + 1 >= STOP_ATTEMPTS => return Err(error),
+            Err(error) => {
+                tracing::warn!(replica = %id, %error, "cannot stop a replica; trying again");
+                tokio::time::sleep(backoff.fail()).await;
+            }
+        }
+    }
+}
+
+/// Resolves when the replica has failed its health check several times in a row.
+pub async fn watch_health(
+    runtime: Arc<dyn Runtime>,
+    slot: u64,
+    id: ReplicaId,
+    endpoint: Endpoint,
+    health: HealthSpec,
+) -> Report {
+    let mut failures = 0;
+    while failures < UNHEALTHY {
+        tokio::time::sleep(health.interval).await;
+        match runtime.reach(&endpoint, &health).await {
+            Ok(()) => failures = 0,
+            Err(why) => {
+                failures += 1;
+                tracing::warn!(replica = %id, failures, why, "health check failed");
+            }
+        }
+    }
+    Report::Unhealthy(slot)
+}
+
+/// Reads the CPU time of each.
+pub async fn cpu_times(runtime: Arc<dyn Runtime>, ids: Vec<ReplicaId>) -> Report {
+    let read = ids.into_iter().map(|id| {
+        let runtime = Arc::clone(&runtime);
+        async move { runtime.cpu_time(&id).await.ok().map(|used| (id, used)) }
+    });
+    let times = futures_util::future::join_all(read).await;
+    Report::CpuTimes(times.into_iter().flatten().collect())
+}

@@ -1,0 +1,288 @@
+//! A runtime for tests of the control plane: on virtual time, its delays, faults and deaths drawn from a seed.
+//! Checks what no engine would: that nothing is stopped while in use, or started twice.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use fastrand::Rng;
+use futures_util::future::BoxFuture;
+use tokio::sync::mpsc;
+
+use super::{
+    Address, Change, Endpoint, Event, Exit, Found, Protocol, ReplicaId, Reply, Revision, Runtime,
+    RuntimeError, StartOrder, Started, Status,
+};
+use crate::config::spec::{HealthSpec, Workload};
+
+/// A runtime without an engine.
+#[derive(Clone)]
+pub struct Scripted(Arc<Mutex<World>>);
+
+/// What exists, and what is to go wrong.
+pub struct World {
+    pub rng: Rng,
+    /// Of a thousand calls, how many fail.
+    pub faults: u32,
+    /// Of a thousand events, how many are lost.
+    pub lost_events: u32,
+    /// Longest that a call takes.
+    pub slowest: Duration,
+    /// Indexes with a start call under way.
+    starting: BTreeSet<u32>,
+    pub replicas: BTreeMap<u16, Scene>,
+    next_port: u16,
+    events: Option<mpsc::Sender<Event>>,
+}
+
+/// One replica.
+#[derive(Debug, Clone)]
+pub struct Scene {
+    pub index: u32,
+    pub runs: bool,
+    /// Its stop call has begun.
+    pub stopping: bool,
+    /// Requests that use it.
+    pub open: u32,
+    ready_at: tokio::time::Instant,
+}
+
+impl Scripted {
+    pub fn new(seed: u64) -> Self {
+        Self(Arc::new(Mutex::new(World {
+            rng: Rng::with_seed(seed),
+            faults: 0,
+            lost_events: 0,
+            slowest: Duration::from_millis(400),
+            starting: BTreeSet::new(),
+            replicas: BTreeMap::new(),
+            next_port: 1,
+            events: None,
+        })))
+    }
+
+    pub fn world(&self) -> MutexGuard<'_, World> {
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// A request begins to use a replica; false: nothing listens there.
+    pub fn enter(&self, address: &Address) -> bool {
+        let mut world = self.world();
+        let scene = world.replicas.get_mut(&port(address)).filter(|scene| scene.runs);
+        if let Some(scene) = &scene {
+            assert!(!scene.stopping, "a claim on a replica that is being stopped: {scene:?}");
+        }
+        scene.map(|scene| scene.open += 1).is_some()
+    }
+
+    /// It has ended; false: the replica died under it.
+    pub fn leave(&self, address: &Address) -> bool {
+        let mut world = self.world();
+        let scene = world.replicas.get_mut(&port(address)).filter(|scene| scene.runs);
+        scene.map(|scene| scene.open -= 1).is_some()
+    }
+
+    /// One replica dies, if there is any.
+    pub fn kill_one(&self) {
+        let mut world = self.world();
+        let running: Vec<u16> =
+            world.replicas.iter().filter(|(_, scene)| scene.runs).map(|(port, _)| *port).collect();
+        let Some(port) = world.rng.choice(running) else { return };
+        world.end(port);
+    }
+
+    /// Asks the control plane to look at everything.
+    pub fn resync(&self) {
+        if let Some(events) = &self.world().events {
+            let _full = events.try_send(Event::Resync);
+        }
+    }
+
+    /// Takes the time of a call, then perhaps fails it.
+    async fn call(&self) -> Result<(), RuntimeError> {
+        let (time, fault) = {
+            let mut world = self.world();
+            let slowest = u64::try_from(world.slowest.as_millis()).unwrap();
+            let time = Duration::from_millis(world.rng.u64(0..=slowest));
+            let faults = world.faults;
+            (time, (world.rng.u32(0..1000) < faults).then(|| world.rng.u8(0..4)))
+        };
+        tokio::time::sleep(time).await;
+        match fault {
+            None => Ok(()),
+            Some(0) => Err(RuntimeError::Unreachable("scripted: unreachable".into())),
+            Some(1) => Err(RuntimeError::TimedOut("scripted: timed out".into())),
+            Some(2) => Err(RuntimeError::Refused("scripted: refused".into())),
+            Some(_) => Err(RuntimeError::Exited(Exit { code: Some(1), out_of_memory: false })),
+        }
+    }
+}
+
+impl World {
+    fn end(&mut self, port: u16) {
+        let lost = self.lost_events;
+        let heard = self.rng.u32(0..1000) >= lost;
+        let Some(scene) = self.replicas.get_mut(&port) else { return };
+        scene.runs = false;
+        let change = Change::Exited(Exit { code: Some(137), out_of_memory: false });
+        let event = Event::Changed { id: id(port), app: "app".into(), change };
+        if let Some(events) = self.events.as_ref().filter(|_| heard) {
+            let _full = events.try_send(event);
+        }
+    }
+}
+
+fn id(port: u16) -> ReplicaId {
+    ReplicaId(format!("scene-{port}"))
+}
+
+fn port(address: &Address) -> u16 {
+    match address {
+        Address::Tcp(address) => address.port(),
+        Address::Unix(_) => unreachable!("scripted replicas have ports"),
+    }
+}
+
+fn port_of(id: &ReplicaId) -> u16 {
+    id.0.strip_prefix("scene-").unwrap().parse().unwrap()
+}
+
+fn endpoint(port: u16) -> Endpoint {
+    Endpoint { address: Address::Tcp(SocketAddr::from(([127, 0, 0, 1], port))), protocol: Protocol::Http1 }
+}
+
+fn status(port: u16, scene: Option<&Scene>) -> Status {
+    match scene {
+        None => Status::Gone,
+        Some(scene) if scene.runs => Status::Running(endpoint(port)),
+        Some(_) => Status::Exited(Exit { code: Some(137), out_of_memory: false }),
+    }
+}
+
+impl Runtime for Scripted {
+    fn name(&self) -> &'static str {
+        "scripted"
+    }
+
+    fn prepare<'a>(&'a self, _: &'a str, workload: &'a Arc<Workload>) -> Reply<'a, Revision> {
+        Box::pin(async move {
+            self.call().await?;
+            let (hash, image_id) = ("r1".to_owned(), String::new());
+            Ok(Revision { hash, workload: Arc::clone(workload), image_id, port: 0, healthcheck: false })
+        })
+    }
+
+    fn start<'a>(&'a self, order: &'a StartOrder) -> Reply<'a, Started> {
+        Box::pin(async move {
+            let alone = self.world().starting.insert(order.index);
+            assert!(alone, "{} is started twice at once", order.index);
+            let failed = self.call().await.err();
+            let mut world = self.world();
+            world.starting.remove(&order.index);
+            // A call that timed out has done its work or not; the others have not.
+            let done = match failed {
+                None => true,
+                Some(RuntimeError::TimedOut(_)) => world.rng.bool(),
+                Some(_) => false,
+            };
+            if done {
+                world.replicas.retain(|_, scene| scene.index != order.index || scene.runs);
+                let there = world.replicas.iter().find(|(_, scene)| scene.index == order.index);
+                let port = match there {
+                    Some((port, scene)) => {
+                        assert!(!scene.stopping, "started under a name that is being stopped");
+                        *port
+                    }
+                    None => {
+                        let port = world.next_port;
+                        world.next_port += 1;
+                        let ready_at =
+                            tokio::time::Instant::now() + Duration::from_millis(world.rng.u64(0..300));
+                        let scene =
+                            Scene { index: order.index, runs: true, stopping: false, open: 0, ready_at };
+                        world.replicas.insert(port, scene);
+                        port
+                    }
+                };
+                if failed.is_none() {
+                    return Ok(Started { id: id(port), endpoint: endpoint(port) });
+                }
+            }
+            Err(failed.expect("else it was started"))
+        })
+    }
+
+    fn stop<'a>(&'a self, id: &'a ReplicaId, _: Duration) -> Reply<'a, ()> {
+        Box::pin(async move {
+            let port = port_of(id);
+            if let Some(scene) = self.world().replicas.get_mut(&port) {
+                assert!(scene.open == 0 || !scene.runs, "stopped while in use: {scene:?}");
+                scene.stopping = true;
+            }
+            let called = self.call().await;
+            let mut world = self.world();
+            match &called {
+                Ok(()) => drop(world.replicas.remove(&port)),
+                Err(_) => {
+                    if let Some(scene) = world.replicas.get_mut(&port) {
+                        scene.stopping = false;
+                    }
+                }
+            }
+            called
+        })
+    }
+
+    fn list(&self) -> Reply<'_, Vec<Found>> {
+        Box::pin(async move {
+            self.call().await?;
+            let world = self.world();
+            let found = world.replicas.iter().map(|(port, scene)| Found {
+                id: id(*port),
+                app: "app".into(),
+                revision: "r1".into(),
+                index: scene.index,
+                status: status(*port, Some(scene)),
+            });
+            Ok(found.collect())
+        })
+    }
+
+    fn status<'a>(&'a self, id: &'a ReplicaId) -> Reply<'a, Status> {
+        Box::pin(async move {
+            self.call().await?;
+            let port = port_of(id);
+            Ok(status(port, self.world().replicas.get(&port)))
+        })
+    }
+
+    fn tail<'a>(&'a self, _: &'a ReplicaId, _: usize) -> Reply<'a, Vec<String>> {
+        Box::pin(async move { self.call().await.map(|()| vec!["last words".to_owned()]) })
+    }
+
+    fn cpu_time<'a>(&'a self, _: &'a ReplicaId) -> Reply<'a, Duration> {
+        Box::pin(async move { self.call().await.map(|()| Duration::ZERO) })
+    }
+
+    fn watch(&self) -> mpsc::Receiver<Event> {
+        let (events, receiver) = mpsc::channel(64);
+        self.world().events = Some(events);
+        receiver
+    }
+
+    fn reach<'a>(&'a self, endpoint: &'a Endpoint, _: &'a HealthSpec) -> BoxFuture<'a, Result<(), String>> {
+        Box::pin(async move {
+            let world = self.world();
+            let now = tokio::time::Instant::now();
+            match world.replicas.get(&port(&endpoint.address)) {
+                Some(scene) if scene.runs && now >= scene.ready_at => Ok(()),
+                _ => Err("nothing listens".to_owned()),
+            }
+        })
+    }
+
+    fn close(&self) -> Reply<'_, ()> {
+        Box::pin(async { Ok(()) })
+    }
+}
