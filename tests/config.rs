@@ -3,12 +3,13 @@
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
 
 use pilotlight::config::{self, Overrides};
 
 fn files(folder: &str) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(folder).unwrap();
-    let mut files: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+    let entries = std::fs::read_dir(folder).expect("tests run in the crate's folder");
+    let mut files: Vec<_> = entries.map(|entry| entry.expect("the folder can be read").path()).collect();
     files.retain(|path| path.extension() == Some(OsStr::new("yml")));
     files.sort();
     files
@@ -58,4 +59,29 @@ fn samples_are_right() {
             panic!("{errors}");
         }
     }
+}
+
+fn check(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_pilotlight"))
+        .arg("check")
+        .args(arguments)
+        .output()
+        .expect("the binary starts")
+}
+
+#[test]
+fn check_says_what_will_run_or_every_mistake() {
+    let right = check(&["--config", "config/many.yml", "--listen", "7000", "--listen", "[::1]:7000"]);
+    let out = String::from_utf8_lossy(&right.stdout);
+    assert_eq!((right.status.code(), right.stderr.len()), (Some(0), 0));
+    assert!(out.starts_with("listens on 0.0.0.0:7000, [::1]:7000"), "{out}");
+    assert!(out.contains("shop.example.com/api"), "{out}");
+
+    let wrong = check(&["--config", "tests/config/several-at-once.yml"]);
+    let err = String::from_utf8_lossy(&wrong.stderr);
+    assert_eq!((wrong.status.code(), wrong.stdout.len()), (Some(1), 0));
+    assert_eq!(err, std::fs::read_to_string("tests/config/several-at-once.txt").unwrap());
+
+    let process = check(&["--config", "config/single.yml", "--runtime", "process"]);
+    assert_eq!(process.status.code(), Some(1));
 }

@@ -1,6 +1,5 @@
 //! `pilotlight check`: every mistake of a file at once, or what it will run, in words.
 
-use std::fmt::Write;
 use std::process::ExitCode;
 
 use clap::Args;
@@ -49,7 +48,7 @@ pub fn summary(config: &Config) -> String {
     let runtime = runtime(proxy.runtime);
     let mut out = format!("listens on {}, admin API on {}\n", listen.join(", "), proxy.admin);
     for app in &config.apps {
-        write_app(&mut out, app, runtime).expect("writing to a string cannot fail");
+        out.push_str(&describe(app, runtime));
     }
     out
 }
@@ -61,13 +60,16 @@ fn runtime(kind: RuntimeKind) -> &'static str {
     }
 }
 
-fn write_app(out: &mut String, app: &AppSpec, runtime: &str) -> std::fmt::Result {
+fn describe(app: &AppSpec, runtime: &str) -> String {
     let routes: Vec<_> = app.routes.iter().map(show_route).collect();
-    writeln!(out, "\n{}", app.name)?;
-    writeln!(out, "  routes    {}", routes.join(", "))?;
-    writeln!(out, "  runs      {} (runtime {runtime})", workload(&app.workload))?;
-    writeln!(out, "  instance  {}", resources(app.workload.resources))?;
-    writeln!(out, "  replicas  {}", autoscale(&app.autoscale))
+    [
+        format!("\n{}\n", app.name),
+        format!("  routes    {}\n", routes.join(", ")),
+        format!("  runs      {} (runtime {runtime})\n", workload(&app.workload)),
+        format!("  instance  {}\n", resources(app.workload.resources)),
+        format!("  replicas  {}\n", autoscale(&app.autoscale)),
+    ]
+    .concat()
 }
 
 fn workload(workload: &Workload) -> String {

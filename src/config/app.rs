@@ -7,10 +7,11 @@ use super::choice::Instance;
 use super::diagnostic::{Diagnostic, Span};
 use super::layout::AppEntry;
 use super::name::{is_valid_name, valid_name};
-use super::reader::{Reader, Slot, short};
+use super::reader::{Reader, short};
 use super::resolve::time;
 use super::route::{Claims, PathPrefix};
 use super::schema::{HealthFile, HoldFile, ResourcesFile};
+use super::slot::Slot;
 use super::spec::{
     AppSpec, HealthSpec, HoldSpec, HostPattern, Resources, RouteSpec, RuntimeKind, Source, Workload,
 };
@@ -163,12 +164,10 @@ impl Context {
 
 /// Reports what an app lacks, at its key where it has one.
 fn missing(entry: &AppEntry, message: String, help: &str, reader: &mut Reader) {
-    match &entry.key {
-        Some(key) => reader.mistake(key.span, message, help),
-        None => {
-            let diagnostic = Diagnostic::of_file(&reader.source, message);
-            reader.found.push(diagnostic.help(help));
-        }
+    if let Some(key) = &entry.key {
+        reader.mistake(key.span, message, help);
+    } else {
+        reader.found.push(Diagnostic::of_file(&reader.source, message).help(help));
     }
 }
 

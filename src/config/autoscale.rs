@@ -4,9 +4,10 @@
 
 use std::time::Duration;
 
-use super::reader::{Reader, Slot};
+use super::reader::Reader;
 use super::resolve::time;
 use super::schema::AppFile;
+use super::slot::Slot;
 use super::spec::{AutoscaleSpec, Metric};
 use super::units::format_duration;
 use super::value::{Int, Number, Time};

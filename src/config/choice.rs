@@ -2,9 +2,10 @@
 //!
 //! Owns the words, and those that a later version will know: they are refused by name, never passed over.
 
-use super::reader::{Reader, Value, describe};
+use super::reader::{Reader, describe};
 use super::spec::{LogFormat, Metric, RuntimeKind};
 use super::suggest::nearest;
+use super::table::Value;
 use super::tree::Node;
 use super::value::{scalar, text};
 

@@ -123,7 +123,7 @@ impl Diagnostic {
         (&self.source.path, self.span, &self.message)
     }
 
-    fn lines_shown(&self, span: Span) -> Vec<(usize, Option<(Span, char, &str)>)> {
+    fn lines_shown(&self, span: Span) -> Vec<Shown<'_>> {
         let mut shown = vec![(span.line, Some((span, '^', "")))];
         if let Some((other, label)) = &self.related {
             shown.push((other.line, Some((*other, '-', label))));
@@ -177,6 +177,9 @@ impl fmt::Display for Diagnostic {
         Ok(())
     }
 }
+
+/// The number of a line that is shown, and what is marked in it: where, with which sign and which words.
+type Shown<'a> = (usize, Option<(Span, char, &'a str)>);
 
 /// As much of a source line as fits a terminal, and how far in the marker stands.
 struct Excerpt {

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::diagnostic::{Diagnostic, Source, Span};
-use super::reader::{Reader, Value};
+use super::reader::Reader;
+use super::table::Value;
 use super::tree::{Kind, Node};
 use super::value::{HostPath, scalar};
 

@@ -1,9 +1,7 @@
 //! The table of keys for people, made of the schema: the README's, and that of `pilotlight check --keys`.
 
-use std::fmt::Write;
-
 use super::schema::SECTIONS;
-use super::suggest::Section;
+use super::suggest::{KeyDoc, Section};
 
 /// Every key with its default and its meaning, as Markdown: those of an app, then those of the proxy.
 #[must_use]
@@ -11,10 +9,9 @@ pub fn markdown() -> String {
     let (proxy, app): (Vec<_>, Vec<_>) = SECTIONS.iter().partition(|(place, _)| place.contains("top level"));
     let mut out = String::new();
     for (title, sections) in [("An app's keys", app), ("The proxy's keys, at the top level", proxy)] {
-        write!(out, "{title}:\n\n| key | default | meaning |\n|---|---|---|\n").expect("a string takes all");
-        for (_, section) in sections {
-            rows(&mut out, &section);
-        }
+        out.push_str(title);
+        out.push_str(":\n\n| key | default | meaning |\n|---|---|---|\n");
+        out.extend(sections.iter().flat_map(|(_, section)| rows(section)));
         out.push('\n');
     }
     out.truncate(out.trim_end().len());
@@ -22,20 +19,14 @@ pub fn markdown() -> String {
     out
 }
 
-fn rows(out: &mut String, section: &Section) {
-    for key in section.keys {
-        // A section's own row would only point at its keys, which follow.
-        if SECTIONS.iter().any(|(_, inner)| inner.name == key.name) {
-            continue;
-        }
-        let name = if section.name.is_empty() {
-            key.name.to_owned()
-        } else {
-            format!("{}.{}", section.name, key.name)
-        };
-        let row = format!("| `{name}` | {} | {} |", key.default, key.meaning).replace("|  |", "| |");
-        writeln!(out, "{row}").expect("a string takes all");
-    }
+fn rows(section: &Section) -> impl Iterator<Item = String> {
+    let name = section.name;
+    // A section's own row would only point at its keys, which follow.
+    let single = |key: &&KeyDoc| SECTIONS.iter().all(|(_, inner)| inner.name != key.name);
+    section.keys.iter().filter(single).map(move |key| {
+        let path = if name.is_empty() { key.name.to_owned() } else { format!("{name}.{}", key.name) };
+        format!("| `{path}` | {} | {} |\n", key.default, key.meaning).replace("|  |", "| |")
+    })
 }
 
 #[cfg(test)]

@@ -3,9 +3,11 @@
 //! Owns which key may stand at which level. What the keys mean together is `resolve`'s business.
 
 use super::diagnostic::Span;
-use super::reader::{Reader, Table, read_table};
+use super::reader::Reader;
 use super::schema::{AppFile, FORM, ProxyFile};
+use super::slot::Slot;
 use super::suggest::unknown_key;
+use super::table::{Table, read_table};
 use super::tree::{Key, Kind, Node};
 
 /// The file as written.
@@ -76,7 +78,7 @@ fn read_defaults(node: &Node, reader: &mut Reader) -> AppFile {
     let mut defaults: AppFile = read_table(node, reader).unwrap_or_default();
     if let Some(key) = defaults.name.key() {
         reader.mistake(key, "one `name` for all apps", "remove it: an app's key under `apps` is its name");
-        defaults.name = super::reader::Slot::Absent;
+        defaults.name = Slot::Absent;
     }
     defaults.check_pairs(reader);
     defaults

@@ -1,7 +1,7 @@
 //! `jcloud.yml`: as written, checked, and as run.
 //!
 //! A file goes through four steps, each in files of its own: text to a tree with places (`tree`), variables filled
-//! in (`interpolate`), the tree to typed keys (`reader`, `schema`, `layout` and the kinds of value), and keys to
+//! in (`interpolate`), the tree to typed keys (`schema`, `layout`, `table`, `slot` and the kinds of value), and keys to
 //! the configuration as run (`resolve`). Mistakes are collected all the way and shown together.
 
 mod app;
@@ -9,6 +9,8 @@ mod autoscale;
 mod choice;
 mod diagnostic;
 mod env;
+#[cfg(test)]
+mod fuzz;
 mod interpolate;
 mod keys;
 mod layout;
@@ -17,8 +19,10 @@ mod reader;
 mod resolve;
 mod route;
 mod schema;
+mod slot;
 pub mod spec;
 mod suggest;
+mod table;
 #[cfg(test)]
 mod tests;
 mod tree;
@@ -120,18 +124,18 @@ fn empty(source: &std::sync::Arc<Source>) -> Diagnostic {
 }
 
 /// The file as text, without a byte order mark.
-fn decode<'a>(bytes: &'a [u8], path: &Path) -> Result<&'a str, Diagnostic> {
+fn decode<'a>(bytes: &'a [u8], path: &Path) -> Result<&'a str, ConfigErrors> {
     let source = Source::hidden(path);
     if bytes.len() > LARGEST {
         let message = format!("the file is larger than {}", format_size(LARGEST as u64));
-        return Err(Diagnostic::of_file(&source, message));
+        return Err(Diagnostic::of_file(&source, message).into());
     }
-    let text = std::str::from_utf8(bytes).map_err(|error| {
+    let text = std::str::from_utf8(bytes).map_err(|error| -> ConfigErrors {
         let before = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
         let line = before.matches('\n').count() + 1;
         let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
         let message = format!("not UTF-8: the byte 0x{:02x}", bytes[error.valid_up_to()]);
-        Diagnostic::at(&source, Span::of_line(line, column, 1), message).help("save the file as UTF-8")
+        Diagnostic::at(&source, Span::of_line(line, column, 1), message).help("save the file as UTF-8").into()
     })?;
     Ok(text.strip_prefix('\u{feff}').unwrap_or(text))
 }

@@ -2,18 +2,25 @@
 //!
 //! Slots that hold a reported mistake are passed over here, so that one mistake is not reported twice.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use super::Overrides;
 use super::app::{Context, Registry};
 use super::choice::LogLevel;
+use super::diagnostic::Span;
 use super::layout::Layout;
-use super::reader::{Reader, Slot};
+use super::reader::Reader;
 use super::schema::ProxyFile;
+use super::slot::Slot;
 use super::spec::{Config, DockerSpec, LogSpec, ProxySpec, RuntimeKind};
 use super::value::{HostPath, Int, Many, Time};
+
+/// The default of `listen`.
+const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8080);
+/// The default of `admin.listen`.
+const ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9900);
 
 /// Turns the layout into the configuration; mistakes go to the reader, and the result counts only where there are none.
 pub(crate) fn resolve(layout: Layout, overrides: &Overrides, reader: &mut Reader) -> Config {
@@ -49,33 +56,15 @@ fn proxy(
     let docker = file.docker.or_default();
     let log = file.log.or_default();
     let admin = file.admin.or_default().listen;
-    if let Some(Many(listen)) = file.listen.get() {
-        for (index, (address, span)) in listen.iter().enumerate() {
-            // Port 0 is another one each time.
-            if address.port() == 0 {
-                continue;
-            }
-            if let Some((_, first)) = listen[..index].iter().find(|(other, _)| other == address) {
-                let message = format!("the address {address} is listed twice");
-                reader.conflict(*span, message, (*first, "first here"), "remove one of the two");
-            }
-            if let Some(admin) = admin.given().filter(|admin| admin.value == *address) {
-                let message = format!("{address} is the admin API's address");
-                reader.conflict(
-                    *span,
-                    message,
-                    (admin.span, "the admin API's"),
-                    "give one of them another port",
-                );
-            }
-        }
+    let as_written = overrides.listen.is_none() && overrides.admin.is_none();
+    if let Some(Many(listen)) = file.listen.get().filter(|_| as_written) {
+        check_listen(listen, &admin, reader);
     }
     let listen =
         file.listen.or(Many(Vec::new())).0.into_iter().map(|(address, _)| address).collect::<Vec<_>>();
-    let any = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 8080));
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     ProxySpec {
-        listen: overrides.listen.clone().unwrap_or(if listen.is_empty() { vec![any] } else { listen }),
+        listen: overrides.listen.clone().unwrap_or(if listen.is_empty() { vec![LISTEN] } else { listen }),
         workers: file.workers.get().and_then(|Int(workers)| usize::try_from(*workers).ok()).unwrap_or(cores),
         runtime: overrides.runtime.unwrap_or(file.runtime.or(RuntimeKind::Docker)),
         docker: DockerSpec {
@@ -83,7 +72,7 @@ fn proxy(
             network: docker.network.get().map(|word| word.0.clone()),
             allow: allow.unwrap_or_default(),
         },
-        admin: overrides.admin.unwrap_or(admin.or(SocketAddr::from((Ipv4Addr::LOCALHOST, 9900)))),
+        admin: overrides.admin.unwrap_or(admin.or(ADMIN)),
         state_dir: reader.resolve(&file.state_dir.or(HostPath(".pilotlight".to_owned())).0),
         shutdown_timeout: time(file.shutdown_timeout, 30),
         log: LogSpec {
@@ -91,6 +80,36 @@ fn proxy(
             format: log.format.get().copied(),
         },
     }
+}
+
+/// Reports sockets that cannot both be had.
+fn check_listen(listen: &[(SocketAddr, Span)], admin: &Slot<SocketAddr>, reader: &mut Reader) {
+    let help = "give one of them another port";
+    for (index, (address, span)) in listen.iter().enumerate() {
+        if let Some((other, first)) = listen[..index].iter().find(|(other, _)| overlap(*other, *address)) {
+            let message = format!("{address} and {other} overlap");
+            reader.conflict(*span, message, (*first, "first here"), "remove one of the two");
+        }
+        match admin {
+            Slot::Given(at) if overlap(at.value, *address) => {
+                let message = format!("{address} overlaps the admin API's address");
+                reader.conflict(*span, message, (at.span, "the admin API's"), help);
+            }
+            Slot::Absent if overlap(ADMIN, *address) => {
+                reader.mistake(*span, format!("{address} overlaps the admin API's address, {ADMIN}"), help);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Whether one takes the other's port. Port 0 is another one each time; IPv6 sockets leave IPv4 alone.
+fn overlap(one: SocketAddr, two: SocketAddr) -> bool {
+    let any = one.ip().is_unspecified() || two.ip().is_unspecified();
+    one.port() == two.port()
+        && one.port() != 0
+        && one.is_ipv4() == two.is_ipv4()
+        && (any || one.ip() == two.ip())
 }
 
 /// A duration, or so many seconds.

@@ -5,8 +5,9 @@
 use std::collections::HashMap;
 
 use super::diagnostic::Span;
-use super::reader::{Reader, Value};
+use super::reader::Reader;
 use super::spec::{HostPattern, RouteSpec};
+use super::table::Value;
 use super::tree::Node;
 use super::value::text;
 

@@ -7,11 +7,13 @@ use std::net::SocketAddr;
 
 use super::choice::{Instance, LogLevel};
 use super::env::{EnvFile, EnvMap};
-use super::reader::{Reader, Slot, Table, table};
+use super::reader::Reader;
 use super::route::{PathPrefix, RequestPath};
+use super::slot::Slot;
 use super::spec::{Command, HostPattern, LogFormat, Metric, RuntimeKind, Volume};
 use super::suggest::{KeyDoc, Section};
-use super::value::{HostPath, Int, Many, Memory, Number, Time, Word};
+use super::table::{Table, table};
+use super::value::{HostPath, Int, Many, Memory, Number, SocketPath, Time, Word};
 
 /// The longest time that any key takes, in milliseconds: a day.
 const DAY: u64 = 86_400_000;
@@ -127,7 +129,7 @@ table! {
 table! {
     /// The Docker Engine.
     DockerFile, "docker" {
-        socket: HostPath, "`DOCKER_HOST` where it names a socket, else `/var/run/docker.sock`", "The engine's Unix socket";
+        socket: SocketPath, "`DOCKER_HOST` where it names a socket, else `/var/run/docker.sock`", "The engine's Unix socket";
         network: Word, "one of the proxy's own", "Network that replicas join";
         allow: Many<HostPath>, "none", "Folders of the host that `volumes` may mount, with all below them";
     }
@@ -191,29 +193,27 @@ impl AppFile {
     /// This app's keys over those of `defaults`. A key also covers the default's other spelling or alternative.
     pub(crate) fn over_defaults(self, defaults: &Self) -> Self {
         let mut under = defaults.clone();
-        cover((&self.image, &self.build), (&mut under.image, &mut under.build));
-        cover((&self.host, &self.hosts), (&mut under.host, &mut under.hosts));
-        cover((&self.path, &self.paths), (&mut under.path, &mut under.paths));
-        cover_other(&self.instance, &mut under.resources);
-        cover_other(&self.resources, &mut under.instance);
+        cover(&self.image, &mut under.build);
+        cover(&self.build, &mut under.image);
+        cover(&self.host, &mut under.hosts);
+        cover(&self.hosts, &mut under.host);
+        cover(&self.path, &mut under.paths);
+        cover(&self.paths, &mut under.path);
+        cover(&self.instance, &mut under.resources);
+        cover(&self.resources, &mut under.instance);
         if let Slot::Given(below) = &mut under.autoscale {
-            cover_other(&self.autoscale_min, &mut below.value.min);
-            cover_other(&self.autoscale_max, &mut below.value.max);
+            cover(&self.autoscale_min, &mut below.value.min);
+            cover(&self.autoscale_max, &mut below.value.max);
         }
         if let Some(autoscale) = self.autoscale.get() {
-            cover_other(&autoscale.min, &mut under.autoscale_min);
-            cover_other(&autoscale.max, &mut under.autoscale_max);
+            cover(&autoscale.min, &mut under.autoscale_min);
+            cover(&autoscale.max, &mut under.autoscale_max);
         }
         self.merged(&under)
     }
 }
 
-fn cover<A, B>(own: (&Slot<A>, &Slot<B>), under: (&mut Slot<A>, &mut Slot<B>)) {
-    cover_other(own.0, under.1);
-    cover_other(own.1, under.0);
-}
-
-fn cover_other<A, B>(own: &Slot<A>, under: &mut Slot<B>) {
+fn cover<A, B>(own: &Slot<A>, under: &mut Slot<B>) {
     if !own.is_absent() {
         *under = Slot::Absent;
     }

@@ -1,15 +1,12 @@
 //! Files in, configurations out: defaults, merging, forms, and a second reader of YAML to hold ours against.
 
+use std::fmt::Write;
 use std::path::Path;
 use std::time::Duration;
 
-use proptest::prelude::*;
-
-use super::diagnostic::Source;
 use super::schema::SECTIONS;
 use super::spec::Source as Source_;
 use super::spec::*;
-use super::tree::{self, Kind, Node, Style};
 use super::*;
 
 fn read_with(text: &str, overrides: &Overrides) -> Result<Config, String> {
@@ -270,7 +267,7 @@ fn aliases_cannot_fill_the_memory() {
     let mut text = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
     for level in 1..20 {
         let before = format!("*a{}, ", level - 1).repeat(10);
-        text += &format!("a{level}: &a{level} [{before}]\n");
+        writeln!(text, "a{level}: &a{level} [{before}]").unwrap();
     }
     let errors = read(&text).unwrap_err();
     assert!(errors.contains("aliases written out"), "{errors}");
@@ -283,6 +280,25 @@ fn nesting_is_bounded() {
     }
     let deep = format!("env: {}1{}", "[".repeat(40), "]".repeat(40));
     assert!(read(&deep).unwrap_err().contains("levels deep"));
+}
+
+#[test]
+fn the_engines_socket_is_a_path() {
+    let socket = |text: &str| {
+        read(&format!("image: a\ndocker: {{socket: {text}}}")).map(|config| config.proxy.docker.socket)
+    };
+    assert_eq!(socket("unix:///run/d.sock"), Ok(Some("/run/d.sock".into())));
+    assert_eq!(socket("../d.sock"), Ok(Some("/nowhere/d.sock".into())));
+    assert!(socket("tcp://10.0.0.1:2375").unwrap_err().contains("is no Unix socket"));
+}
+
+#[test]
+fn a_byte_order_mark_is_passed_over() {
+    let errors = read("\u{feff}imagee: nginx\r\nport: 80\r\n").unwrap_err();
+    assert!(
+        errors.contains("jcloud.yml:1:1: unknown key `imagee`\n1 | imagee: nginx\n  | ^^^^^^\n"),
+        "{errors}"
+    );
 }
 
 #[test]
@@ -328,109 +344,8 @@ fn mistakes_are_sorted_by_place_and_carry_it() {
 fn ten_thousand_apps_are_read() {
     let mut text = "defaults: {image: nginx, env: {A: \"${HOME}\"}}\napps:\n".to_owned();
     for number in 0..10_000 {
-        text +=
-            &format!("  app-{number}:\n    host: app-{number}.example.com\n    env: {{B: \"${{HOME}}\"}}\n");
+        writeln!(text, "  app-{number}:\n    host: app-{number}.example.com\n    env: {{B: \"${{HOME}}\"}}")
+            .unwrap();
     }
     assert_eq!(read(&text).unwrap().apps.len(), 10_000);
-}
-
-/// What a plain reader of YAML 1.2 makes of our tree.
-fn resolved(node: &Node) -> serde_yaml::Value {
-    use serde_yaml::Value;
-    match &node.kind {
-        Kind::List(items) => Value::Sequence(items.iter().map(resolved).collect()),
-        Kind::Map(entries) => Value::Mapping(
-            entries.iter().map(|(key, value)| (Value::String(key.text.clone()), resolved(value))).collect(),
-        ),
-        Kind::Scalar { .. } if node.is_null() => Value::Null,
-        Kind::Scalar { text, style: Style::Plain } => {
-            match (text.as_str(), text.parse::<i64>(), text.parse::<f64>()) {
-                ("true" | "True" | "TRUE", ..) => Value::Bool(true),
-                ("false" | "False" | "FALSE", ..) => Value::Bool(false),
-                (_, Ok(number), _) => Value::from(number),
-                (_, _, Ok(number)) => Value::from(number),
-                _ => Value::String(text.clone()),
-            }
-        }
-        Kind::Scalar { text, .. } => Value::String(text.clone()),
-    }
-}
-
-fn tree_of(text: &str) -> Option<Node> {
-    let (tree, found) = tree::parse(&Source::shown(Path::new("f"), text), text);
-    tree.filter(|_| found.is_empty())
-}
-
-/// An independent reader finds the same structure in every file that both take.
-#[test]
-fn a_second_reader_agrees_on_every_sample() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut compared = 0;
-    for folder in ["config", "tests/config"] {
-        for entry in std::fs::read_dir(root.join(folder)).unwrap() {
-            let path = entry.unwrap().path();
-            let Some(text) =
-                std::fs::read_to_string(&path).ok().filter(|_| path.extension() == Some("yml".as_ref()))
-            else {
-                continue;
-            };
-            let Some(tree) = tree_of(&text) else { continue };
-            let mut other: serde_yaml::Value = serde_yaml::from_str(&text).unwrap();
-            other.apply_merge().unwrap();
-            assert_eq!(resolved(&tree), other, "{}", path.display());
-            compared += 1;
-        }
-    }
-    assert!(compared > 25, "{compared}");
-}
-
-fn any_value() -> impl Strategy<Value = serde_yaml::Value> {
-    use serde_yaml::Value;
-    let leaf = prop_oneof![
-        Just(Value::Null),
-        any::<bool>().prop_map(Value::Bool),
-        any::<i32>().prop_map(|number| Value::from(i64::from(number))),
-        "[ -~é\n]{0,12}".prop_map(Value::String),
-    ];
-    leaf.prop_recursive(4, 32, 5, |inner| {
-        prop_oneof![
-            prop::collection::vec(inner.clone(), 1..5).prop_map(Value::Sequence),
-            prop::collection::btree_map("[a-z]{1,6}", inner, 1..5).prop_map(|map| Value::Mapping(
-                map.into_iter().map(|(k, v)| (Value::String(k), v)).collect()
-            )),
-        ]
-    })
-}
-
-proptest! {
-    #[test]
-    fn what_another_writer_writes_is_read_the_same(value in any_value()) {
-        let text = serde_yaml::to_string(&value).unwrap();
-        prop_assert_eq!(tree_of(&text).as_ref().map(resolved), Some(value), "{}", text);
-    }
-
-    #[test]
-    fn any_bytes_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-        if let Err(errors) = parse(&bytes, Path::new("f"), &Overrides::default(), &|_| None) {
-            prop_assert!(!errors.to_string().is_empty());
-        }
-    }
-
-    #[test]
-    fn any_text_is_read_or_refused(text in "([-:{}\\[\\]&*!|>'\"#%@`,?~ \t\r\n$a0.]|\\PC){0,80}") {
-        if let Err(errors) = read(&text) {
-            prop_assert!(!errors.is_empty());
-        }
-    }
-
-    #[test]
-    fn a_damaged_file_is_read_or_refused(at in 0..3000_usize, len in 0..20_usize, with in "[-:{}\\[\\]&*!|>'\"#, \t\n$a0]{0,6}") {
-        let whole: Vec<char> = include_str!("../../config/full.yml").chars().collect();
-        let at = at.min(whole.len());
-        let end = (at + len).min(whole.len());
-        let text: String = whole[..at].iter().copied().chain(with.chars()).chain(whole[end..].iter().copied()).collect();
-        if let Err(errors) = read(&text) {
-            prop_assert!(!errors.is_empty());
-        }
-    }
 }

@@ -28,7 +28,7 @@ pub(crate) fn parse_duration(text: &str) -> Option<Duration> {
 pub fn format_duration(duration: Duration) -> String {
     let nanos = duration.as_nanos();
     for (suffix, unit) in [("h", 3_600_000_000_000), ("m", 60_000_000_000), ("s", 1_000_000_000)] {
-        if nanos >= unit && nanos % unit == 0 {
+        if nanos >= unit && nanos.is_multiple_of(unit) {
             return format!("{}{suffix}", nanos / unit);
         }
     }

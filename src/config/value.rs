@@ -6,8 +6,9 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use super::diagnostic::Span;
-use super::reader::{Reader, Value, describe};
+use super::reader::{Reader, describe};
 use super::spec::Command;
+use super::table::Value;
 use super::tree::{Kind, Node, Style};
 use super::units::{format_duration, format_size, parse_duration, parse_size};
 
@@ -196,6 +197,23 @@ impl Value for HostPath {
     }
 }
 
+/// A Unix socket's path; `unix://` before it, as in `DOCKER_HOST`, is taken off.
+#[derive(Debug, Clone)]
+pub(crate) struct SocketPath(pub(crate) String);
+
+impl Value for SocketPath {
+    fn read(node: &Node, reader: &mut Reader) -> Option<Self> {
+        let HostPath(path) = HostPath::read(node, reader)?;
+        let path = path.strip_prefix("unix://").unwrap_or(&path);
+        if path.contains("://") {
+            let message = format!("{} is no Unix socket", describe(node));
+            reader.mistake(node.span, message, "write a path, such as `/var/run/docker.sock`");
+            return None;
+        }
+        Some(Self(path.to_owned()))
+    }
+}
+
 impl Value for Command {
     fn read(node: &Node, reader: &mut Reader) -> Option<Self> {
         let Kind::List(items) = &node.kind else {
@@ -224,13 +242,11 @@ impl Value for Command {
 
 impl Value for SocketAddr {
     fn read(node: &Node, reader: &mut Reader) -> Option<Self> {
-        match scalar(node).map(|(text, _)| parse_address(text)) {
-            Some(Ok(address)) => Some(address),
-            Some(Err(_)) | None => {
-                reader.wrong_kind(node, "an address", ADDRESS_HELP);
-                None
-            }
+        let address = scalar(node).and_then(|(text, _)| parse_address(text).ok());
+        if address.is_none() {
+            reader.wrong_kind(node, "an address", ADDRESS_HELP);
         }
+        address
     }
 }
 

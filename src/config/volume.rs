@@ -2,11 +2,12 @@
 //!
 //! Owns their notation and the rule that a path of the host is mounted only where `docker.allow` says so.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::diagnostic::Span;
-use super::reader::{Reader, Value, normalise, short};
+use super::reader::{Reader, normalise, short};
 use super::spec::{Volume, VolumeSource};
+use super::table::Value;
 use super::tree::Node;
 use super::value::{Many, text};
 
@@ -79,7 +80,7 @@ pub(crate) fn check(volumes: &Many<Volume>, allow: Option<&[PathBuf]>, reader: &
     }
 }
 
-fn allowed(path: &PathBuf, span: Span, allow: &[PathBuf], reader: &mut Reader) {
+fn allowed(path: &Path, span: Span, allow: &[PathBuf], reader: &mut Reader) {
     if !allow.iter().any(|allowed| path.starts_with(allowed)) {
         let path = path.display();
         let message = format!("the host's path `{path}` is not allowed");
