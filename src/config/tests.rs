@@ -197,6 +197,27 @@ apps:
     assert_eq!(app.workload.volumes[0].target, "/other");
 }
 
+/// A default's other spelling, or its alternative, is no second value beside the app's own.
+#[test]
+fn an_apps_key_also_covers_the_alternative_among_the_defaults() {
+    let text = "
+defaults: {resources: {cpu: 9}, host: a.example.com, paths: [/a], autoscale: {min: 4, max: 4}, image: nginx}
+apps:
+  b: {instance: C1, hosts: b.example.com, path: /b, autoscale_max: 9, autoscale_min: 2}
+";
+    let own = app(text);
+    assert_eq!(own.workload.resources.cpu_millis, 100);
+    assert_eq!(own.routes.iter().map(show_route).collect::<Vec<_>>(), ["b.example.com/b"]);
+    assert_eq!((own.autoscale.min, own.autoscale.max), (2, 9));
+    let flat = "
+defaults: {image: nginx, autoscale_min: 4, autoscale_max: 4}
+apps: {b: {path: /b, autoscale: {min: 2, max: 9}}}
+";
+    assert_eq!((app(flat).autoscale.min, app(flat).autoscale.max), (2, 9));
+    let build = read("defaults: {image: nginx}\napps: {b: {path: /, build: ./b}}").unwrap_err();
+    assert!(build.contains("no Dockerfile in `./b`"), "{build}");
+}
+
 #[test]
 fn one_value_or_a_list() {
     let app = app("image: a\nhosts: a.example.com\npath: [/x/, //y//z]\ncommand: [run, \"\", 8080]");
