@@ -36,7 +36,7 @@ impl<T> Slot<T> {
         }
     }
 
-    /// The value, or what stands in for it. Where the value is wrong the result never leaves this module's callers.
+    /// The value, or what stands in for it; a wrong one leads to a configuration that is never handed out.
     pub(crate) fn or(self, default: T) -> T {
         match self {
             Self::Given(at) => at.value,
