@@ -1,0 +1,71 @@
+//! The socket below HTTP: a stream that can be told to send nonsense instead of what HTTP writes to it, and
+//! the two manners of speaking no HTTP at all.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::net::TcpStream;
+
+/// What is sent where HTTP is expected.
+const NONSENSE: &[u8] = b"THIS/IS no http\r\n\x00\x01\x02 at all\r\n\r\n";
+
+/// A connection that can be spoiled.
+pub(crate) struct Wire {
+    stream: TcpStream,
+    spoilt: Arc<AtomicBool>,
+}
+
+impl Wire {
+    /// The connection, and the switch that makes its next write nonsense and its last.
+    pub(crate) fn new(stream: TcpStream) -> (Self, Arc<AtomicBool>) {
+        let spoilt = Arc::new(AtomicBool::new(false));
+        (Self { stream, spoilt: Arc::clone(&spoilt) }, spoilt)
+    }
+}
+
+impl AsyncRead for Wire {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Wire {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if self.spoilt.load(Ordering::Relaxed) {
+            // A fresh socket's buffer takes these few bytes in one write.
+            ready!(Pin::new(&mut self.stream).poll_write(cx, NONSENSE))?;
+            return Poll::Ready(Err(io::Error::other("spoilt on purpose")));
+        }
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+/// Reads whatever comes until the client leaves, and says nothing.
+pub(crate) async fn say_nothing(mut stream: TcpStream) {
+    let mut buffer = vec![0; 4096];
+    while stream.read(&mut buffer).await.is_ok_and(|count| count > 0) {}
+}
+
+/// Waits for the client's first bytes, answers with nonsense and leaves.
+pub(crate) async fn say_nonsense(mut stream: TcpStream) {
+    let mut buffer = vec![0; 4096];
+    if stream.read(&mut buffer).await.is_ok_and(|count| count > 0) {
+        let _ = stream.write_all(NONSENSE).await;
+    }
+}

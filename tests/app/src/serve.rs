@@ -1,0 +1,145 @@
+//! The process's life: wait, listen, serve, and on SIGTERM finish what is open. Owns every connection's end.
+
+use std::future::{Future, pending};
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::pin::pin;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+
+use crate::journal::Journal;
+use crate::knobs::{Knobs, Manner};
+use crate::raw::{self, Wire};
+use crate::routes::Routes;
+
+/// As many as the tests ever have waiting at once, and then some.
+const BACKLOG: u32 = 4096;
+
+/// Serves until SIGTERM, or until the environment says to end.
+pub(crate) async fn run(knobs: Knobs, journal: Arc<Journal>) -> ExitCode {
+    // First of all: in a container this is process 1, which no signal without a handler reaches.
+    let mut terms = signal(SignalKind::terminate()).expect("signals can be handled");
+    journal.note("boot");
+    let (drain, draining) = watch::channel(false);
+    let mut life = pin!(live(&knobs, &journal, draining));
+    let mut expiry = pin!(after(knobs.exit_after));
+    let code = loop {
+        tokio::select! {
+            lived = &mut life => match lived {
+                Ok(()) => break ExitCode::SUCCESS,
+                Err(error) => {
+                    eprintln!("test-app: port {}: {error}", knobs.port);
+                    break ExitCode::FAILURE;
+                }
+            },
+            () = &mut expiry => break ExitCode::from(3),
+            _ = terms.recv() => {
+                journal.note("sigterm");
+                if !knobs.ignore_term {
+                    drain.send_replace(true);
+                }
+            }
+        }
+    };
+    journal.note("exit");
+    code
+}
+
+/// From the start to the last answer; returns only because of a drain or an error.
+async fn live(knobs: &Knobs, journal: &Arc<Journal>, draining: watch::Receiver<bool>) -> io::Result<()> {
+    tokio::select! {
+        () = sleep(knobs.start_delay) => {}
+        () = drained(draining.clone()) => return Ok(()),
+    }
+    if knobs.never_listen {
+        drained(draining).await;
+        return Ok(());
+    }
+    let listener = listen(knobs.port)?;
+    journal.note("listening");
+    let mut connections = JoinSet::new();
+    loop {
+        let may_accept = !knobs.single || connections.is_empty();
+        tokio::select! {
+            biased;
+            () = drained(draining.clone()) => break,
+            accepted = listener.accept(), if may_accept => {
+                let (stream, _) = accepted?;
+                connections.spawn(converse(stream, knobs.clone(), Arc::clone(journal), draining.clone()));
+            }
+            Some(_) = connections.join_next() => {}
+        }
+    }
+    drop(listener);
+    while connections.join_next().await.is_some() {}
+    // What was upgraded has left hyper's hands, and its request is still open.
+    journal.quiet().await;
+    Ok(())
+}
+
+fn listen(port: u16) -> io::Result<TcpListener> {
+    let socket = TcpSocket::new_v4()?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)))?;
+    socket.listen(BACKLOG)
+}
+
+/// One connection, to its end.
+async fn converse(stream: TcpStream, knobs: Knobs, journal: Arc<Journal>, draining: watch::Receiver<bool>) {
+    match knobs.manner {
+        Manner::Http => http(stream, &knobs, journal, draining).await,
+        Manner::Silent => unless_drained(raw::say_nothing(stream), draining).await,
+        Manner::Garbage => unless_drained(raw::say_nonsense(stream), draining).await,
+    }
+}
+
+async fn http(stream: TcpStream, knobs: &Knobs, journal: Arc<Journal>, draining: watch::Receiver<bool>) {
+    // Answers are small, and a test that measures should not measure Nagle's algorithm.
+    let _ = stream.set_nodelay(true);
+    let (wire, spoil) = Wire::new(stream);
+    let routes = Routes { journal, ready_after: knobs.ready_after, spoil };
+    let mut builder = http1::Builder::new();
+    if let Some(idle) = knobs.keep_alive {
+        // hyper's limit for a head begins where the connection falls idle.
+        builder.timer(TokioTimer::new()).header_read_timeout(idle);
+    }
+    let service = service_fn(move |request| routes.clone().answer(request));
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(wire), service).with_upgrades());
+    // A connection's errors are its client's affair, and the journal has what became of the request.
+    tokio::select! {
+        _ = connection.as_mut() => {}
+        () = drained(draining) => {
+            connection.as_mut().graceful_shutdown();
+            let _ = connection.await;
+        }
+    }
+}
+
+async fn unless_drained(conversation: impl Future<Output = ()>, draining: watch::Receiver<bool>) {
+    tokio::select! {
+        () = conversation => {}
+        () = drained(draining) => {}
+    }
+}
+
+/// Resolves when SIGTERM has been heeded.
+async fn drained(mut draining: watch::Receiver<bool>) {
+    let _ = draining.wait_for(|draining| *draining).await;
+}
+
+async fn after(delay: Option<Duration>) {
+    match delay {
+        Some(delay) => sleep(delay).await,
+        None => pending().await,
+    }
+}
