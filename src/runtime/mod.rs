@@ -4,6 +4,7 @@
 //! when one is ready and what a failure means is the control plane's business.
 
 pub mod identity;
+pub mod process;
 pub mod reach;
 #[cfg(test)]
 pub mod scripted;

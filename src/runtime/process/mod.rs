@@ -1,0 +1,195 @@
+//! Child processes as replicas: for a laptop with no Docker, and for fast tests.
+//!
+//! A replica is a child of a child: the proxy starts its own executable as a [`warden`], which starts the
+//! command and ends it, with all that it started, when the proxy is gone, whatever ended the proxy. Nothing
+//! survives a proxy, so there is nothing to adopt. CPU and memory of the instance are not limited here.
+
+mod output;
+mod port;
+mod procfs;
+mod replica;
+pub mod warden;
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use tokio::sync::{broadcast, mpsc};
+
+use self::port::Ports;
+use self::replica::{Replica, no_command};
+use super::{
+    Change, Event, Exit, Found, ReplicaId, Reply, Revision, Runtime, RuntimeError, StartOrder, Started,
+    Status,
+};
+use crate::config::spec::Workload;
+
+/// Events that a slow watcher may lag behind before it is told to look at everything again.
+const EVENTS: usize = 256;
+
+/// Names a revision: equal for two workloads exactly where a running replica may be kept.
+pub type HashWorkload = Box<dyn Fn(&Workload) -> String + Send + Sync>;
+
+/// What the runtime needs to know.
+pub struct ProcessSettings {
+    /// The executable whose `warden` subcommand runs [`warden::run`]; absolute. `/proc/self/exe` is the
+    /// proxy's own, even after an upgrade has replaced the file.
+    pub warden: PathBuf,
+    /// Makes [`Revision::hash`].
+    pub hash: HashWorkload,
+}
+
+/// Starts, stops and watches child processes. Dropping it ends them all at once.
+pub struct ProcessRuntime {
+    settings: ProcessSettings,
+    ports: Ports,
+    replicas: Mutex<HashMap<ReplicaId, Arc<Replica>>>,
+    events: broadcast::Sender<Event>,
+}
+
+impl ProcessRuntime {
+    /// A runtime with no replicas. Its calls are made on a tokio runtime with I/O and time.
+    #[must_use]
+    pub fn new(settings: ProcessSettings) -> Self {
+        let (events, _) = broadcast::channel(EVENTS);
+        Self { settings, ports: Ports::default(), replicas: Mutex::default(), events }
+    }
+
+    fn replicas(&self) -> MutexGuard<'_, HashMap<ReplicaId, Arc<Replica>>> {
+        self.replicas.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn find(&self, id: &ReplicaId) -> Option<Arc<Replica>> {
+        self.replicas().get(id).cloned()
+    }
+
+    fn known(&self, id: &ReplicaId) -> Result<Arc<Replica>, RuntimeError> {
+        self.find(id).ok_or_else(|| RuntimeError::Refused(format!("there is no replica {id}")))
+    }
+
+    /// The replica that the order asks for, where it runs already.
+    fn standing(&self, order: &StartOrder) -> Option<Started> {
+        self.replicas().values().find_map(|replica| {
+            let same = replica.app == order.app
+                && replica.revision == order.revision.hash
+                && replica.index == order.index;
+            match replica.status() {
+                Status::Running(endpoint) if same => Some(Started { id: replica.id.clone(), endpoint }),
+                _ => None,
+            }
+        })
+    }
+
+    async fn start_one(&self, order: &StartOrder) -> Result<Started, RuntimeError> {
+        if let Some(started) = self.standing(order) {
+            return Ok(started);
+        }
+        let port = match order.revision.port {
+            0 => self
+                .ports
+                .claim()
+                .ok_or_else(|| RuntimeError::Refused("no free port was found".to_owned()))?,
+            port => self.ports.fixed(port),
+        };
+        let events = self.events.clone();
+        let app = order.app.clone();
+        let on_exit = move |id, exit: Exit| {
+            // Nobody watching is no error.
+            let _ = events.send(Event::Changed { id, app, change: Change::Exited(exit) });
+        };
+        let replica = Replica::start(&self.settings.warden, order, port, on_exit).await?;
+        // One that has ended already is kept: its status and its last lines say why.
+        let started = Started { id: replica.id.clone(), endpoint: replica.endpoint.clone() };
+        self.replicas().insert(started.id.clone(), Arc::new(replica));
+        Ok(started)
+    }
+}
+
+impl Runtime for ProcessRuntime {
+    fn name(&self) -> &'static str {
+        "process"
+    }
+
+    fn prepare<'a>(&'a self, _app: &'a str, workload: &'a Arc<Workload>) -> Reply<'a, Revision> {
+        async move {
+            if workload.command.is_none() {
+                return Err(no_command());
+            }
+            Ok(Revision {
+                hash: (self.settings.hash)(workload),
+                workload: Arc::clone(workload),
+                image_id: String::new(),
+                port: workload.port.unwrap_or(0),
+                healthcheck: false,
+            })
+        }
+        .boxed()
+    }
+
+    fn start<'a>(&'a self, order: &'a StartOrder) -> Reply<'a, Started> {
+        self.start_one(order).boxed()
+    }
+
+    fn stop<'a>(&'a self, id: &'a ReplicaId, grace: Duration) -> Reply<'a, ()> {
+        async move {
+            if let Some(replica) = self.find(id) {
+                replica.stop(grace).await?;
+                self.replicas().remove(id);
+            }
+            Ok(())
+        }
+        .boxed()
+    }
+
+    fn list(&self) -> Reply<'_, Vec<Found>> {
+        let describe = |replica: &Arc<Replica>| Found {
+            id: replica.id.clone(),
+            app: replica.app.clone(),
+            revision: replica.revision.clone(),
+            index: replica.index,
+            status: replica.status(),
+        };
+        let found = self.replicas().values().map(describe).collect();
+        std::future::ready(Ok(found)).boxed()
+    }
+
+    fn status<'a>(&'a self, id: &'a ReplicaId) -> Reply<'a, Status> {
+        let status = self.find(id).map_or(Status::Gone, |replica| replica.status());
+        std::future::ready(Ok(status)).boxed()
+    }
+
+    fn tail<'a>(&'a self, id: &'a ReplicaId, lines: usize) -> Reply<'a, Vec<String>> {
+        std::future::ready(self.known(id).map(|replica| replica.output.tail(lines))).boxed()
+    }
+
+    fn cpu_time<'a>(&'a self, id: &'a ReplicaId) -> Reply<'a, Duration> {
+        async move { self.known(id)?.cpu_time().await }.boxed()
+    }
+
+    fn watch(&self) -> mpsc::Receiver<Event> {
+        let (to_watcher, watcher) = mpsc::channel(EVENTS);
+        let mut events = self.events.subscribe();
+        tokio::spawn(async move {
+            loop {
+                let event = tokio::select! {
+                    () = to_watcher.closed() => return,
+                    event = events.recv() => match event {
+                        Ok(event) => event,
+                        Err(broadcast::error::RecvError::Lagged(_)) => Event::Resync,
+                        Err(broadcast::error::RecvError::Closed) => return,
+                    },
+                };
+                if to_watcher.send(event).await.is_err() {
+                    return;
+                }
+            }
+        });
+        watcher
+    }
+
+    fn close(&self) -> Reply<'_, ()> {
+        std::future::ready(Ok(())).boxed()
+    }
+}

@@ -1,0 +1,106 @@
+//! What `/proc` says about processes: whose children they are and what CPU time they have used.
+//! Reads only; blocking, in time that grows with the number of processes on the machine.
+
+use std::collections::HashMap;
+use std::fs;
+use std::time::Duration;
+
+use rustix::process::Pid;
+
+/// The few fields of `/proc/<pid>/stat` that matter here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Stat {
+    parent: i32,
+    /// Ticks in user and kernel mode.
+    own: u64,
+    /// The same of children that have ended and been waited for, and of theirs.
+    reaped: u64,
+    /// Ticks from boot to the start: with the PID, it names a process for good.
+    started: u64,
+}
+
+/// The living children of one process.
+pub(super) fn children_of(parent: Pid) -> Vec<Pid> {
+    let parent = parent.as_raw_nonzero().get();
+    every_process()
+        .filter(|(_, stat)| stat.parent == parent)
+        .filter_map(|(pid, _)| Pid::from_raw(pid))
+        .collect()
+}
+
+/// CPU time of all that ever descended from a warden. Its own is not the replica's.
+pub(super) fn cpu_time_below(warden: Pid) -> Duration {
+    let warden = warden.as_raw_nonzero().get();
+    let all: HashMap<i32, Stat> = every_process().collect();
+    let descends = |mut pid: i32| {
+        // As many steps as there are processes: a table read while it changes could hold a circle.
+        for _ in 0..all.len() {
+            match all.get(&pid) {
+                Some(stat) if stat.parent == warden => return true,
+                Some(stat) => pid = stat.parent,
+                None => return false,
+            }
+        }
+        false
+    };
+    let living: u64 =
+        all.iter().filter(|(pid, _)| descends(**pid)).map(|(_, stat)| stat.own + stat.reaped).sum();
+    let ended = all.get(&warden).map_or(0, |stat| stat.reaped);
+    ticks(living + ended)
+}
+
+/// When a process started, in ticks since boot; `None` once it has gone.
+pub(super) fn started(pid: Pid) -> Option<u64> {
+    stat_of(pid.as_raw_nonzero().get()).map(|stat| stat.started)
+}
+
+fn ticks(count: u64) -> Duration {
+    Duration::from_secs_f64(count as f64 / rustix::param::clock_ticks_per_second() as f64)
+}
+
+fn every_process() -> impl Iterator<Item = (i32, Stat)> {
+    fs::read_dir("/proc").into_iter().flatten().filter_map(|entry| {
+        let pid = entry.ok()?.file_name().to_str()?.parse().ok()?;
+        Some((pid, stat_of(pid)?))
+    })
+}
+
+fn stat_of(pid: i32) -> Option<Stat> {
+    // The command's name may be any bytes at all.
+    let bytes = fs::read(format!("/proc/{pid}/stat")).ok()?;
+    parse(&String::from_utf8_lossy(&bytes))
+}
+
+/// The name stands in parentheses and may hold parentheses and spaces: what counts follows the last one.
+fn parse(text: &str) -> Option<Stat> {
+    let fields: Vec<&str> = text.rsplit_once(')')?.1.split_whitespace().collect();
+    let number = |index: usize| fields.get(index)?.parse::<u64>().ok();
+    Some(Stat {
+        parent: fields.get(1)?.parse().ok()?,
+        own: number(11)? + number(12)?,
+        reaped: number(13)? + number(14)?,
+        started: number(19)?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_full_of_parentheses_hides_no_field() {
+        let text = "42 (a) b (c) R 7 42 42 0 -1 4194304 100 0 0 0 5 6 30 40 20 0 1 0 98765 1000 10";
+        assert_eq!(parse(text), Some(Stat { parent: 7, own: 11, reaped: 70, started: 98765 }));
+    }
+
+    #[test]
+    fn a_child_is_found_and_its_start_is_known() {
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().expect("sleep is everywhere");
+        let pid = Pid::from_child(&child);
+        assert!(children_of(rustix::process::getpid()).contains(&pid));
+        assert!(started(pid).is_some());
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(!children_of(rustix::process::getpid()).contains(&pid));
+    }
+}

@@ -1,0 +1,81 @@
+//! The test app: where its binary is, and what its replicas wrote down.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+use serde_json::Value;
+
+/// The test app's binary: `TEST_APP` where the suite made one, else built here, once.
+pub(crate) fn binary() -> &'static Path {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(|| std::env::var_os("TEST_APP").map_or_else(build, PathBuf::from))
+}
+
+/// Builds it beside the binary under test, whose folder and profile cargo has chosen.
+fn build() -> PathBuf {
+    let folder = Path::new(env!("CARGO_BIN_EXE_pilotlight")).parent().expect("a binary lies in a folder");
+    let binary = folder.join("test-app");
+    // Tests are processes of their own under nextest: one builds, the others wait.
+    let lock = File::create(folder.join("test-app.lock")).expect("cargo's folder can be written");
+    lock.lock().expect("files there can be locked");
+    let mut build = Command::new(env!("CARGO"));
+    build.args(["build", "--quiet", "--package", "test-app", "--manifest-path"]);
+    build.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"));
+    build.arg("--target-dir").arg(folder.parent().expect("a profile's folder lies in the target folder"));
+    if folder.ends_with("release") {
+        build.arg("--release");
+    }
+    assert!(build.status().expect("cargo runs").success(), "the test app does not build");
+    binary
+}
+
+/// What replicas wrote to the file or folder that `REPORT` named.
+pub(crate) struct Report(Vec<Value>);
+
+impl Report {
+    /// Everything written so far; nothing where no replica has begun. A line that is being written is left out.
+    pub(crate) fn read(path: &Path) -> Self {
+        let files: Vec<PathBuf> = if path.is_dir() {
+            let entries = fs::read_dir(path).expect("the report's folder can be read");
+            entries.map(|entry| entry.expect("so can its entries").path()).collect()
+        } else {
+            vec![path.to_owned()]
+        };
+        let texts = files.iter().map(|file| fs::read_to_string(file).unwrap_or_default());
+        let mut events: Vec<Value> = texts
+            .flat_map(|text| {
+                text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect::<Vec<_>>()
+            })
+            .collect();
+        // Stable: within a file the order is right already, and its clock is coarser than that.
+        events.sort_by_key(|event| event["at_ms"].as_i64());
+        Self(events)
+    }
+
+    /// All events called `name`, oldest first.
+    pub(crate) fn events(&self, name: &str) -> Vec<&Value> {
+        self.0.iter().filter(|event| event["event"] == name).collect()
+    }
+
+    /// How many events are called `name`.
+    pub(crate) fn count(&self, name: &str) -> usize {
+        self.events(name).len()
+    }
+
+    /// The names of the replicas that began, in the order they did.
+    pub(crate) fn replicas(&self) -> Vec<String> {
+        self.events("boot").iter().map(|event| event["replica"].to_string()).collect()
+    }
+
+    /// The `x-seq` headers in the order in which requests arrived.
+    pub(crate) fn order(&self) -> Vec<&str> {
+        self.events("start").iter().filter_map(|event| event["seq"].as_str()).collect()
+    }
+
+    /// Requests that were open when a replica was told to end, over all replicas. Rightly none.
+    pub(crate) fn open_at_sigterm(&self) -> u64 {
+        self.events("sigterm").iter().filter_map(|event| event["open"].as_u64()).sum()
+    }
+}

@@ -1,0 +1,8 @@
+//! What black-box tests share. Each part owns what it starts and clears it up when dropped, panics included.
+
+// Every test file is a crate of its own and uses its own part of this.
+#![allow(dead_code)]
+
+pub(crate) mod app;
+pub(crate) mod processes;
+pub(crate) mod wait;
