@@ -1,0 +1,56 @@
+# shellcheck shell=bash
+# Programs that the suite needs: the Rust toolchain must be there, the rest comes from Debian.
+
+# need PROGRAM PACKAGE: installs the package where the program is not to be found.
+need() {
+    command -v "$1" >/dev/null || missing+=("$2")
+}
+
+# install PACKAGE...: from Debian, or a word on what to install by hand.
+install() {
+    if ! command -v apt-get >/dev/null || ((EUID != 0)); then
+        echo "missing: $*. Install them, or run tests/run as root on Debian, where it does so itself." >&2
+        return 1
+    fi
+    echo "installing $*"
+    local log
+    log=$(mktemp)
+    if ! { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install --yes "$@"; } >"$log" 2>&1; then
+        tail -n 30 "$log" >&2
+        echo "apt-get could not install: $*" >&2
+        rm -f "$log"
+        return 1
+    fi
+    rm -f "$log"
+}
+
+install_packages() {
+    export PATH="$PATH:$HOME/.cargo/bin"
+    if ! command -v cargo >/dev/null; then
+        local version
+        version=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
+        echo "cargo is missing, and Debian's is too old: install Rust $version or newer with rustup, see" >&2
+        echo "https://www.rust-lang.org/tools/install, and run tests/run again." >&2
+        return 1
+    fi
+    local component
+    for component in fmt clippy; do
+        if ! cargo "$component" --version >/dev/null 2>&1; then
+            echo "cargo $component is missing: rustup component add rustfmt clippy" >&2
+            return 1
+        fi
+    done
+
+    local missing=()
+    need cc build-essential
+    need curl curl
+    need jq jq
+    need python3 python3
+    python3 -m pip --version >/dev/null 2>&1 || missing+=(python3-pip)
+    need docker docker.io
+    if ((${#missing[@]})); then
+        install "${missing[@]}"
+    fi
+    cargo --version
+    docker --version
+}
