@@ -1,11 +1,16 @@
 //! The test app: where its binary is, and what its replicas wrote down.
 
 use std::fs::{self, File};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::OnceLock;
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
+use tempfile::NamedTempFile;
+
+use super::wait::wait_for;
 
 /// The test app's binary: `TEST_APP` where the suite made one, else built here, once.
 pub(crate) fn binary() -> &'static Path {
@@ -77,5 +82,58 @@ impl Report {
     /// Requests that were open when a replica was told to end, over all replicas. Rightly none.
     pub(crate) fn open_at_sigterm(&self) -> u64 {
         self.events("sigterm").iter().filter_map(|event| event["open"].as_u64()).sum()
+    }
+}
+
+/// One test app that a test runs by itself, without a proxy. Dropping it kills it.
+pub(crate) struct Running {
+    child: Child,
+    report: NamedTempFile,
+}
+
+impl Running {
+    /// Starts it with these variables, on a port that the system chooses.
+    pub(crate) fn start(env: &[(&str, &str)]) -> Self {
+        let report = NamedTempFile::new().expect("a file can be made");
+        let child = Command::new(binary())
+            .env("PORT", "0")
+            .env("REPORT", report.path())
+            .envs(env.iter().copied())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("the test app runs");
+        Self { child, report }
+    }
+
+    /// Where it listens, once it does.
+    pub(crate) async fn address(&self) -> SocketAddr {
+        wait_for("the test app listens", || {
+            let port = self.report().events("listening").first()?["port"].as_u64()?;
+            Some(SocketAddr::from(([127, 0, 0, 1], u16::try_from(port).ok()?)))
+        })
+        .await
+    }
+
+    /// What it wrote down.
+    pub(crate) fn report(&self) -> Report {
+        Report::read(self.report.path())
+    }
+
+    /// Sends SIGTERM.
+    pub(crate) fn terminate(&self) {
+        kill_process(Pid::from_child(&self.child), Signal::TERM).expect("it is there and ours");
+    }
+
+    /// Waits for its end.
+    pub(crate) async fn ended(&mut self) -> ExitStatus {
+        wait_for("the test app ends", || self.child.try_wait().expect("it is our child")).await
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }

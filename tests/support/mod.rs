@@ -4,5 +4,9 @@
 #![allow(dead_code)]
 
 pub(crate) mod app;
+pub(crate) mod docker;
+pub(crate) mod http;
+pub(crate) mod load;
 pub(crate) mod processes;
+pub(crate) mod proxy;
 pub(crate) mod wait;

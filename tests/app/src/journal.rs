@@ -59,6 +59,11 @@ impl Journal {
         self.write(json!({ "event": event, "open": counts.open, "served": counts.served }));
     }
 
+    /// Requests can come, at this port.
+    pub(crate) fn listening(&self, port: u16) {
+        self.write(json!({ "event": "listening", "port": port }));
+    }
+
     /// A request has arrived. The answer ends it.
     pub(crate) fn arrival(self: &Arc<Self>, path: &str, seq: Option<String>) -> OpenRequest {
         let mut counts = self.counts();

@@ -8,7 +8,8 @@ use std::time::Duration;
 /// What the environment asks for.
 #[derive(Debug, Clone)]
 pub(crate) struct Knobs {
-    /// `LISTEN_PORT`, else `PORT`, else 8080. The first is for tests of a wrong port.
+    /// `LISTEN_PORT`, else `PORT`, else 8080. The first is for tests of a wrong port;
+    /// 0 lets the system choose, and the journal says what it chose.
     pub(crate) port: u16,
     /// `START_DELAY_MS`: before listening.
     pub(crate) start_delay: Duration,

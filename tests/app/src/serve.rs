@@ -66,7 +66,7 @@ async fn live(knobs: &Knobs, journal: &Arc<Journal>, draining: watch::Receiver<b
         return Ok(());
     }
     let listener = listen(knobs.port)?;
-    journal.note("listening");
+    journal.listening(listener.local_addr()?.port());
     let mut connections = JoinSet::new();
     loop {
         let may_accept = !knobs.single || connections.is_empty();
