@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
 
-use crate::runtime::identity::Identity;
+use crate::runtime::Identity;
 
 /// The state directory, held for as long as this lives.
 #[derive(Debug)]

@@ -3,9 +3,10 @@
 //! A runtime does what it is told and reports what it sees. It decides nothing: how many replicas there are,
 //! when one is ready and what a failure means is the control plane's business.
 
-pub mod identity;
+mod identity;
 pub mod process;
 pub mod reach;
+pub mod revision;
 #[cfg(test)]
 pub mod scripted;
 
@@ -19,6 +20,8 @@ use futures_util::future::BoxFuture;
 use tokio::sync::mpsc;
 
 use crate::config::spec::{HealthSpec, Workload};
+
+pub use identity::Identity;
 
 /// What a call of a runtime resolves to.
 pub type Reply<'a, T> = BoxFuture<'a, Result<T, RuntimeError>>;
@@ -63,7 +66,8 @@ pub trait Runtime: Send + Sync + 'static {
         Box::pin(reach::once(endpoint, health))
     }
 
-    /// Takes away what replicas have shared, such as a network, once none is left.
+    /// Takes away what the runtime made for all replicas together (a network), where no replica uses it any more.
+    /// Called once, by a proxy that ends and takes its replicas along.
     fn close(&self) -> Reply<'_, ()>;
 }
 
