@@ -3,6 +3,7 @@
 //! A runtime does what it is told and reports what it sees. It decides nothing: how many replicas there are,
 //! when one is ready and what a failure means is the control plane's business.
 
+pub mod docker;
 mod identity;
 pub mod process;
 pub mod reach;

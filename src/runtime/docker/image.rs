@@ -1,0 +1,178 @@
+//! What a replica is made from: looks for the image, has it pulled or built, and says what revision that makes.
+
+use std::sync::Arc;
+
+use bollard::models::{ImageConfig, ImageInspect};
+
+use super::container::{self, SECURITY};
+use super::engine::LOOK;
+use super::failure::Failure;
+use super::{DockerRuntime, build, pull};
+use crate::config::spec::{Source, Workload};
+use crate::runtime::revision::{self, Shape};
+use crate::runtime::{Revision, RuntimeError};
+
+/// Where a replica listens if neither the file nor the image says.
+const DEFAULT_PORT: u16 = 8080;
+
+impl DockerRuntime {
+    pub(super) async fn prepare_image(
+        &self,
+        app: &str,
+        workload: &Arc<Workload>,
+    ) -> Result<Revision, RuntimeError> {
+        let image = match &workload.source {
+            Source::Image(reference) => self.present(reference).await?,
+            Source::Build(folder) => {
+                let id = build::build(&self.engine, &self.identity, app, folder).await?;
+                let built = self.inspect_image(&id).await?;
+                built.ok_or_else(|| {
+                    RuntimeError::Image(format!("the image {id} was built and is gone again: build it again"))
+                })?
+            }
+            Source::Host => {
+                return Err(RuntimeError::Refused(format!(
+                    "app {app} has neither `image` nor `build`: runtime docker needs one of them"
+                )));
+            }
+        };
+        let config = image.config.unwrap_or_default();
+        let image_id = image.id.unwrap_or_default();
+        if container::brings_init(&config) {
+            self.own_init.insert(image_id.clone());
+        }
+        self.say_clamped(app, workload).await;
+        let port = port(workload, &config);
+        let hash = revision::hash(
+            &self.identity,
+            &Shape {
+                image_id: &image_id,
+                command: workload.command.as_ref(),
+                env: &workload.env,
+                resources: workload.resources,
+                volumes: &workload.volumes,
+                port,
+                security: SECURITY,
+                network: self.network.name(),
+            },
+        );
+        let healthcheck = has_healthcheck(&config);
+        Ok(Revision { hash, workload: Arc::clone(workload), image_id, port, healthcheck })
+    }
+
+    /// The image that `reference` names, pulled if it is not there.
+    async fn present(&self, reference: &str) -> Result<ImageInspect, RuntimeError> {
+        if let Some(image) = self.inspect_image(reference).await? {
+            return Ok(image);
+        }
+        pull::pull(&self.engine, reference).await?;
+        let pulled = self.inspect_image(reference).await?;
+        pulled.ok_or_else(|| {
+            RuntimeError::Image(format!("the image {reference} was pulled and is not there: pull it by hand (`docker pull {reference}`)"))
+        })
+    }
+
+    async fn inspect_image(&self, reference: &str) -> Result<Option<ImageInspect>, RuntimeError> {
+        let what = format!("look at image {reference}");
+        let looked = self
+            .engine
+            .call(&what, LOOK, |docker| async move { docker.inspect_image(reference).await })
+            .await;
+        match looked {
+            Ok(image) => Ok(Some(image)),
+            Err(failure) if failure.is_not_found() => Ok(None),
+            Err(Failure::Status { code: 400, message }) => {
+                Err(RuntimeError::Image(format!("{reference} is not the name of an image: {message}")))
+            }
+            Err(failure) => Err(failure.explain(&what)),
+        }
+    }
+
+    /// Says once for each revision, and not at each start, that it gets less than was asked for.
+    async fn say_clamped(&self, app: &str, workload: &Workload) {
+        let Ok(session) = self.engine.session().await else { return };
+        let asked = workload.resources;
+        let given = container::clamp(asked, &session.host);
+        if given != asked {
+            tracing::warn!(
+                app,
+                asked_cores = f64::from(asked.cpu_millis) / 1000.0,
+                given_cores = f64::from(given.cpu_millis) / 1000.0,
+                asked_bytes = asked.memory,
+                given_bytes = given.memory,
+                "the host is smaller than the instance: each replica is limited to what there is"
+            );
+        }
+    }
+}
+
+/// The file's port, else the image's only EXPOSE, else 8080.
+fn port(workload: &Workload, config: &ImageConfig) -> u16 {
+    let exposed = || {
+        let ports = config.exposed_ports.iter().flatten();
+        let mut tcp = ports.filter_map(|port| match port.split_once('/') {
+            Some((number, "tcp")) => number.parse().ok(),
+            Some(_) => None,
+            None => port.parse().ok(),
+        });
+        tcp.next().filter(|_| tcp.next().is_none())
+    };
+    workload.port.or_else(exposed).unwrap_or(DEFAULT_PORT)
+}
+
+/// `HEALTHCHECK NONE` switches off what a base image has.
+fn has_healthcheck(config: &ImageConfig) -> bool {
+    let test =
+        config.healthcheck.as_ref().and_then(|check| check.test.as_ref()).and_then(|test| test.first());
+    test.is_some_and(|kind| kind != "NONE" && !kind.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use bollard::models::HealthConfig;
+
+    use super::*;
+    use crate::config::spec::Resources;
+
+    fn workload(port: Option<u16>) -> Workload {
+        Workload {
+            source: Source::Image("x".into()),
+            command: None,
+            port,
+            resources: Resources { cpu_millis: 1, memory: 1 },
+            env: std::collections::BTreeMap::new(),
+            volumes: Vec::new(),
+            dir: "/".into(),
+        }
+    }
+
+    fn exposing(ports: &[&str]) -> ImageConfig {
+        ImageConfig {
+            exposed_ports: Some(ports.iter().map(ToString::to_string).collect()),
+            ..Default::default()
+        }
+    }
+
+    #[test]
+    fn the_only_exposed_port_counts() {
+        assert_eq!(port(&workload(None), &exposing(&["80/tcp"])), 80);
+        assert_eq!(port(&workload(None), &exposing(&["80/tcp", "53/udp"])), 80);
+        assert_eq!(port(&workload(None), &exposing(&["80/tcp", "443/tcp"])), 8080);
+        assert_eq!(port(&workload(None), &exposing(&[])), 8080);
+        assert_eq!(port(&workload(Some(1)), &exposing(&["80/tcp"])), 1);
+    }
+
+    #[test]
+    fn a_healthcheck_that_is_none_is_none() {
+        let with = |test: &[&str]| ImageConfig {
+            healthcheck: Some(HealthConfig {
+                test: Some(test.iter().map(ToString::to_string).collect()),
+                ..Default::default()
+            }),
+            ..Default::default()
+        };
+        assert!(has_healthcheck(&with(&["CMD-SHELL", "true"])));
+        assert!(!has_healthcheck(&with(&["NONE"])));
+        assert!(!has_healthcheck(&ImageConfig::default()));
+    }
+}

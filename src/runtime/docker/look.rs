@@ -1,0 +1,157 @@
+//! What the engine says of containers, in the runtime's words. Pure: calls nobody.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use bollard::models::{
+    ContainerInspectResponse, ContainerState, ContainerSummary, ContainerSummaryStateEnum, EndpointSettings,
+};
+
+use super::labels;
+use crate::runtime::{Address, Endpoint, Exit, Found, Protocol, ReplicaId, Status};
+
+/// A replica in a list's answer. `None` without an ID. The list knows nothing of memory, so
+/// [`Exit::out_of_memory`] is never set here.
+pub(super) fn found(summary: ContainerSummary) -> Option<Found> {
+    let id = summary.id?;
+    let labels = summary.labels.unwrap_or_default();
+    let label = |name: &str| labels.get(name).cloned().unwrap_or_default();
+    let mode = summary.host_config.and_then(|config| config.network_mode);
+    let networks = summary.network_settings.and_then(|settings| settings.networks);
+    let running = summary.state == Some(ContainerSummaryStateEnum::RUNNING);
+    let endpoint = running
+        .then(|| endpoint(mode.as_deref(), networks.as_ref(), label(labels::PORT).parse().ok()))
+        .flatten();
+    let status = endpoint.map_or_else(
+        || {
+            let code = summary.status.as_deref().and_then(exit_code);
+            Status::Exited(Exit { code, out_of_memory: false })
+        },
+        Status::Running,
+    );
+    Some(Found {
+        id: ReplicaId(id),
+        app: label(labels::APP),
+        revision: label(labels::REVISION),
+        index: label(labels::REPLICA).parse().unwrap_or_default(),
+        status,
+    })
+}
+
+/// What an inspection's answer says. A container that is paused or restarts, or that has no address on its
+/// network, cannot serve, and counts as not running.
+pub(super) fn status(inspected: &ContainerInspectResponse) -> Status {
+    let state = inspected.state.as_ref();
+    if state.is_some_and(runs)
+        && let Some(endpoint) = endpoint_of(inspected)
+    {
+        return Status::Running(endpoint);
+    }
+    Status::Exited(state.map_or(Exit { code: None, out_of_memory: false }, exit))
+}
+
+/// Whether its processes run and may go on.
+pub(super) fn runs(state: &ContainerState) -> bool {
+    let is = |flag: Option<bool>| flag.unwrap_or(false);
+    is(state.running) && !is(state.paused) && !is(state.restarting) && !is(state.dead)
+}
+
+/// How it ended; of one that runs or never ran nobody knows.
+pub(super) fn exit(state: &ContainerState) -> Exit {
+    let ended = !state.running.unwrap_or(false) && state.pid.unwrap_or(0) == 0 && has_run(state);
+    Exit {
+        code: state.exit_code.filter(|_| ended).and_then(|code| i32::try_from(code).ok()),
+        out_of_memory: ended && state.oom_killed.unwrap_or(false),
+    }
+}
+
+/// Its labels.
+pub(super) fn labels_of(inspected: &ContainerInspectResponse) -> Option<&HashMap<String, String>> {
+    inspected.config.as_ref()?.labels.as_ref()
+}
+
+/// The engine's zero time means never.
+fn has_run(state: &ContainerState) -> bool {
+    state.started_at.as_ref().is_some_and(|at| !at.starts_with("0001-"))
+}
+
+fn endpoint_of(inspected: &ContainerInspectResponse) -> Option<Endpoint> {
+    let mode = inspected.host_config.as_ref().and_then(|config| config.network_mode.as_deref());
+    let networks = inspected.network_settings.as_ref().and_then(|settings| settings.networks.as_ref());
+    let port = labels_of(inspected)?.get(labels::PORT)?.parse().ok();
+    endpoint(mode, networks, port)
+}
+
+/// Its address on the network that it was made for; on the host's own network that is the loopback.
+fn endpoint(
+    mode: Option<&str>,
+    networks: Option<&HashMap<String, EndpointSettings>>,
+    port: Option<u16>,
+) -> Option<Endpoint> {
+    let address: IpAddr = match mode {
+        Some("host") => Ipv4Addr::LOCALHOST.into(),
+        mode => {
+            let name = mode.filter(|&name| name != "default").unwrap_or("bridge");
+            let on = networks?.get(name)?;
+            let given = [&on.ip_address, &on.global_ipv6_address];
+            given.into_iter().flatten().find_map(|address| address.parse().ok())?
+        }
+    };
+    Some(Endpoint { address: Address::Tcp(SocketAddr::new(address, port?)), protocol: Protocol::Http1 })
+}
+
+/// The code in `Exited (137) 3 minutes ago`.
+fn exit_code(status: &str) -> Option<i32> {
+    status.strip_prefix("Exited (")?.split(')').next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn on(network: &str, address: &str) -> HashMap<String, EndpointSettings> {
+        let settings = EndpointSettings { ip_address: Some(address.into()), ..Default::default() };
+        HashMap::from([(network.to_owned(), settings)])
+    }
+
+    fn address(mode: &str, networks: &HashMap<String, EndpointSettings>) -> Option<String> {
+        endpoint(Some(mode), Some(networks), Some(80)).map(|endpoint| endpoint.address.to_string())
+    }
+
+    #[test]
+    fn the_address_is_that_of_the_network_it_was_made_for() {
+        assert_eq!(address("n", &on("n", "10.0.0.2")).as_deref(), Some("10.0.0.2:80"));
+        assert_eq!(address("default", &on("bridge", "10.0.0.2")).as_deref(), Some("10.0.0.2:80"));
+        assert_eq!(address("n", &on("other", "10.0.0.2")), None);
+        assert_eq!(address("n", &on("n", "")), None);
+        assert_eq!(address("host", &HashMap::new()).as_deref(), Some("127.0.0.1:80"));
+    }
+
+    #[test]
+    fn exit_codes_of_a_list() {
+        assert_eq!(exit_code("Exited (137) 3 minutes ago"), Some(137));
+        assert_eq!(exit_code("Up 3 minutes"), None);
+        assert_eq!(exit_code("Created"), None);
+    }
+
+    #[test]
+    fn what_never_ran_has_no_exit_code() {
+        let mut state = ContainerState {
+            running: Some(false),
+            exit_code: Some(0),
+            started_at: Some("0001-01-01T00:00:00Z".into()),
+            ..Default::default()
+        };
+        assert_eq!(exit(&state).code, None);
+        state.started_at = Some("2026-01-01T00:00:00Z".into());
+        assert_eq!(exit(&state).code, Some(0));
+    }
+
+    #[test]
+    fn a_paused_container_does_not_run() {
+        let mut state = ContainerState { running: Some(true), ..Default::default() };
+        assert!(runs(&state));
+        state.paused = Some(true);
+        assert!(!runs(&state));
+    }
+}

@@ -1,0 +1,157 @@
+//! The runtime `docker`: a replica is a container on this host's Docker Engine.
+//!
+//! Owns the engine's calls and everything that is made there: containers, the instance's network, built
+//! images. Decides nothing, and touches nothing without this instance's label. An engine that is not there
+//! is an error of each call, never of [`DockerRuntime::new`].
+
+mod build;
+mod container;
+mod context;
+mod credentials;
+mod engine;
+mod events;
+mod failure;
+mod ignore;
+mod image;
+mod labels;
+mod look;
+mod network;
+mod output;
+mod progress;
+mod pull;
+mod reference;
+mod start;
+mod stop;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bollard::query_parameters::{ListContainersOptionsBuilder, StatsOptionsBuilder};
+use dashmap::DashSet;
+use futures_util::StreamExt;
+use tokio::sync::mpsc;
+
+use self::engine::{Engine, LOOK};
+use self::network::Network;
+use super::{
+    Event, Exit, Found, Identity, ReplicaId, Reply, Revision, Runtime, RuntimeError, StartOrder, Started,
+    Status,
+};
+use crate::config::spec::{DockerSpec, Workload};
+
+/// What the runtime is made from.
+#[derive(Debug, Clone)]
+pub struct DockerSettings {
+    /// How to reach the engine, and what containers may do.
+    pub spec: DockerSpec,
+    /// Whose containers these are.
+    pub instance: Identity,
+}
+
+/// Containers on one Docker Engine.
+pub struct DockerRuntime {
+    engine: Arc<Engine>,
+    identity: Identity,
+    network: Network,
+    /// IDs of images that bring an init of their own; filled by preparing.
+    own_init: DashSet<String>,
+}
+
+impl DockerRuntime {
+    /// A runtime that connects when it is first used. Never fails and never waits.
+    #[must_use]
+    pub fn new(settings: DockerSettings) -> Self {
+        let DockerSettings { spec, instance } = settings;
+        Self {
+            engine: Arc::new(Engine::at(spec.socket)),
+            network: Network::new(spec.network, &instance),
+            identity: instance,
+            own_init: DashSet::new(),
+        }
+    }
+
+    async fn list_replicas(&self) -> Result<Vec<Found>, RuntimeError> {
+        let what = "list this proxy's containers";
+        let options =
+            ListContainersOptionsBuilder::new().all(true).filters(&labels::filter(&self.identity)).build();
+        let listed = self
+            .engine
+            .call(what, LOOK, |docker| async move { docker.list_containers(Some(options)).await })
+            .await;
+        Ok(listed.map_err(|failure| failure.explain(what))?.into_iter().filter_map(look::found).collect())
+    }
+
+    async fn used_cpu(&self, id: &ReplicaId) -> Result<Duration, RuntimeError> {
+        let what = format!("ask for the CPU time of container {id}");
+        let options = StatsOptionsBuilder::new().stream(false).one_shot(true).build();
+        let answered = self.engine.call(&what, LOOK, |docker| async move {
+            docker.stats(&id.0, Some(options)).next().await.transpose()
+        });
+        let stats = match answered.await {
+            Ok(stats) => stats.and_then(|stats| stats.cpu_stats),
+            Err(failure) if failure.is_not_found() => return Err(gone()),
+            Err(failure) => return Err(failure.explain(&what)),
+        };
+        let used = stats.and_then(|stats| stats.cpu_usage).and_then(|usage| usage.total_usage);
+        used.map(Duration::from_nanos).ok_or_else(gone)
+    }
+}
+
+/// A replica of which something was asked is not there any more.
+fn gone() -> RuntimeError {
+    RuntimeError::Exited(Exit { code: None, out_of_memory: false })
+}
+
+impl Runtime for DockerRuntime {
+    fn name(&self) -> &'static str {
+        "docker"
+    }
+
+    fn prepare<'a>(&'a self, app: &'a str, workload: &'a Arc<Workload>) -> Reply<'a, Revision> {
+        Box::pin(self.prepare_image(app, workload))
+    }
+
+    fn start<'a>(&'a self, order: &'a StartOrder) -> Reply<'a, Started> {
+        Box::pin(self.start_replica(order))
+    }
+
+    fn stop<'a>(&'a self, id: &'a ReplicaId, grace: Duration) -> Reply<'a, ()> {
+        Box::pin(self.stop_replica(id, grace))
+    }
+
+    fn list(&self) -> Reply<'_, Vec<Found>> {
+        Box::pin(self.list_replicas())
+    }
+
+    fn status<'a>(&'a self, id: &'a ReplicaId) -> Reply<'a, Status> {
+        Box::pin(async move {
+            let inspected = self.inspect(&id.0).await;
+            let inspected =
+                inspected.map_err(|failure| failure.explain(&format!("look at container {id}")))?;
+            Ok(inspected.as_ref().map_or(Status::Gone, look::status))
+        })
+    }
+
+    fn tail<'a>(&'a self, id: &'a ReplicaId, lines: usize) -> Reply<'a, Vec<String>> {
+        Box::pin(async move {
+            output::tail(&self.engine, &id.0, lines).await.map_err(|failure| {
+                if failure.is_not_found() {
+                    return gone();
+                }
+                failure.explain(&format!("read the output of container {id}"))
+            })
+        })
+    }
+
+    fn cpu_time<'a>(&'a self, id: &'a ReplicaId) -> Reply<'a, Duration> {
+        Box::pin(self.used_cpu(id))
+    }
+
+    fn watch(&self) -> mpsc::Receiver<Event> {
+        events::watch(Arc::clone(&self.engine), self.identity.clone())
+    }
+
+    fn close(&self) -> Reply<'_, ()> {
+        Box::pin(self.network.remove(&self.engine, &self.identity))
+    }
+}
