@@ -4,19 +4,23 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use pilotlight::cli::check;
+use pilotlight::cli::{check, serve};
 use pilotlight::runtime::process::warden;
 
 /// A reverse proxy with an autoscaler inside: Docker containers from zero to their target and back.
 #[derive(Debug, Parser)]
-#[command(version)]
+#[command(version, args_conflicts_with_subcommands = true)]
 struct Arguments {
     #[command(subcommand)]
-    command: Command,
+    command: Option<Command>,
+    #[command(flatten)]
+    serve: serve::ServeArgs,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Serve the apps of a configuration; what is done where no command is named.
+    Serve(serve::ServeArgs),
     /// Show every mistake of a configuration, or what it will run.
     Check(check::CheckArgs),
     /// Runs a replica of the process runtime, and ends it with the proxy.
@@ -29,7 +33,9 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    match Arguments::parse().command {
+    let arguments = Arguments::parse();
+    match arguments.command.unwrap_or(Command::Serve(arguments.serve)) {
+        Command::Serve(args) => serve::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Warden { command } => warden::run(command),
     }

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use pilotlight::config::spec::{Command, Resources, Source, Workload};
 use pilotlight::runtime::process::{ProcessRuntime, ProcessSettings};
 use pilotlight::runtime::{
-    Address, Change, Event, Exit, ReplicaId, Runtime, RuntimeError, StartOrder, Started, Status,
+    Address, Change, Event, Exit, Identity, ReplicaId, Runtime, RuntimeError, StartOrder, Started, Status,
 };
 
 use support::app::{self, Report};
@@ -78,7 +78,7 @@ impl Stage {
 fn runtime() -> ProcessRuntime {
     ProcessRuntime::new(ProcessSettings {
         warden: PathBuf::from(WARDEN),
-        hash: Box::new(|workload| format!("{:012x}", workload.env.len())),
+        instance: Identity { id: "0123456789ab".to_owned(), key: [7; 32] },
     })
 }
 

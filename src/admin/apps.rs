@@ -60,7 +60,7 @@ fn show<'a>(view: &'a View, status: &'a crate::control::status::Status) -> AppVi
         draining: status.draining,
         // No replica is paused in this version.
         frozen: 0,
-        in_flight: status.in_flight,
+        in_flight: status.in_flight(),
         held: view.app.held(),
         rps: (rps * 1000.0).round() / 1000.0,
         requests: meter.total(),

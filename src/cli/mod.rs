@@ -1,6 +1,8 @@
 //! The subcommands, a file each, and the arguments that they share.
 
 pub mod check;
+pub mod logging;
+pub mod serve;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::app::clock::Millis;
+use crate::app::replica::Replica;
 use crate::runtime::Revision;
 
 /// One app as of its supervisor's last look.
@@ -18,10 +19,18 @@ pub struct Status {
     pub starting: u32,
     /// Replicas on the way out.
     pub draining: u32,
-    /// Requests under way.
-    pub in_flight: u32,
+    /// Those that run, for what they are doing at the moment of reading.
+    pub running: Vec<Arc<Replica>>,
     /// What is run; `None` until it is known.
     pub revision: Option<Arc<Revision>>,
     /// Since when the app is not out.
     pub lit_since: Option<Millis>,
+}
+
+impl Status {
+    /// Requests under way now.
+    #[must_use]
+    pub fn in_flight(&self) -> u32 {
+        self.running.iter().map(|replica| replica.gate().inside()).sum()
+    }
 }

@@ -9,7 +9,7 @@ pub mod process;
 pub mod reach;
 pub mod revision;
 #[cfg(test)]
-pub mod scripted;
+pub(crate) mod scripted;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -20,9 +20,28 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use tokio::sync::mpsc;
 
-use crate::config::spec::{HealthSpec, Workload};
+use self::docker::{DockerRuntime, DockerSettings};
+use self::process::{ProcessRuntime, ProcessSettings};
+use crate::config::spec::{HealthSpec, ProxySpec, RuntimeKind, Workload};
 
 pub use identity::Identity;
+
+/// The runtime that the proxy's file names.
+#[must_use]
+pub fn of(proxy: &ProxySpec, identity: &Identity) -> Arc<dyn Runtime> {
+    let instance = identity.clone();
+    match proxy.runtime {
+        RuntimeKind::Docker => {
+            let settings = DockerSettings { spec: proxy.docker.clone(), instance };
+            Arc::new(DockerRuntime::new(settings))
+        }
+        RuntimeKind::Process => {
+            // The proxy's own executable, even after an upgrade has replaced the file.
+            let warden = PathBuf::from("/proc/self/exe");
+            Arc::new(ProcessRuntime::new(ProcessSettings { warden, instance }))
+        }
+    }
+}
 
 /// What a call of a runtime resolves to.
 pub type Reply<'a, T> = BoxFuture<'a, Result<T, RuntimeError>>;

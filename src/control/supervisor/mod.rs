@@ -292,7 +292,7 @@ impl Supervisor {
             ready: count(&self.slots, Slot::is_ready),
             starting: count(&self.slots, |slot| slot.is_live() && !slot.is_ready()),
             draining: count(&self.slots, |slot| !slot.is_live()),
-            in_flight: self.slots.iter().map(Slot::in_flight).sum(),
+            running: self.slots.iter().filter_map(Slot::running).map(|it| Arc::clone(&it.replica)).collect(),
             revision: self.revision.clone(),
             lit_since: self.lit_since,
         };

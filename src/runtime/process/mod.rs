@@ -21,24 +21,22 @@ use tokio::sync::{broadcast, mpsc};
 use self::port::Ports;
 use self::replica::{Replica, no_command};
 use super::{
-    Change, Event, Exit, Found, ReplicaId, Reply, Revision, Runtime, RuntimeError, StartOrder, Started,
-    Status,
+    Change, Event, Exit, Found, Identity, ReplicaId, Reply, Revision, Runtime, RuntimeError, StartOrder,
+    Started, Status,
 };
 use crate::config::spec::Workload;
+use crate::runtime::revision::{self, Shape};
 
 /// Events that a slow watcher may lag behind before it is told to look at everything again.
 const EVENTS: usize = 256;
-
-/// Names a revision: equal for two workloads exactly where a running replica may be kept.
-pub type HashWorkload = Box<dyn Fn(&Workload) -> String + Send + Sync>;
 
 /// What the runtime needs to know.
 pub struct ProcessSettings {
     /// The executable whose `warden` subcommand runs [`warden::run`]; absolute. `/proc/self/exe` is the
     /// proxy's own, even after an upgrade has replaced the file.
     pub warden: PathBuf,
-    /// Makes [`Revision::hash`].
-    pub hash: HashWorkload,
+    /// Whose the replicas are.
+    pub instance: Identity,
 }
 
 /// Starts, stops and watches child processes. Dropping it ends them all at once.
@@ -117,13 +115,20 @@ impl Runtime for ProcessRuntime {
             if workload.command.is_none() {
                 return Err(no_command());
             }
-            Ok(Revision {
-                hash: (self.settings.hash)(workload),
-                workload: Arc::clone(workload),
-                image_id: String::new(),
-                port: workload.port.unwrap_or(0),
-                healthcheck: false,
-            })
+            let port = workload.port.unwrap_or(0);
+            let shape = Shape {
+                image_id: "",
+                command: workload.command.as_ref(),
+                env: &workload.env,
+                resources: workload.resources,
+                volumes: &workload.volumes,
+                port,
+                security: &[],
+                network: "",
+            };
+            let hash = revision::hash(&self.settings.instance, &shape);
+            let (workload, image_id) = (Arc::clone(workload), String::new());
+            Ok(Revision { hash, workload, image_id, port, healthcheck: false })
         }
         .boxed()
     }

@@ -1,0 +1,246 @@
+//! `pilotlight serve`: puts the parts together, and hears the signals.
+
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use clap::Args;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
+
+use crate::admin;
+use crate::cli::{ConfigArgs, logging, process_env};
+use crate::config::spec::{Config, ProxySpec};
+use crate::config::{self, ConfigErrors};
+use crate::control::instance::{Instance, InstanceError};
+use crate::control::{Board, Command, Control};
+use crate::gateway::listener::Listener;
+use crate::gateway::pool::Shared;
+use crate::gateway::route::RouteTable;
+use crate::gateway::worker::{self, Gateway};
+use crate::runtime;
+
+/// Commands that wait for the control plane.
+const COMMANDS: usize = 16;
+
+/// How long the control plane may take to stop replicas beyond what each of them may.
+const END_MARGIN: Duration = Duration::from_secs(30);
+
+/// Arguments of `serve`.
+#[derive(Debug, Clone, Args)]
+pub struct ServeArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// Take the replicas along when the proxy stops, instead of leaving them to the next start.
+    #[arg(long)]
+    stop_replicas: bool,
+}
+
+/// Why the proxy does not start.
+#[derive(Debug, thiserror::Error)]
+enum StartError {
+    #[error("{0}")]
+    Config(#[from] ConfigErrors),
+    #[error("{0}")]
+    Instance(#[from] InstanceError),
+    #[error("cannot listen on {address}: {error}{}", hint(error))]
+    Listen { address: SocketAddr, error: std::io::Error },
+    #[error("cannot start: {0}")]
+    System(#[from] std::io::Error),
+}
+
+fn hint(error: &std::io::Error) -> &'static str {
+    match error.kind() {
+        std::io::ErrorKind::AddrInUse => "; stop what listens there, or choose another with `listen:`",
+        std::io::ErrorKind::PermissionDenied => {
+            "; ports below 1024 need root or `setcap cap_net_bind_service=+ep` on the binary"
+        }
+        std::io::ErrorKind::AddrNotAvailable => "; no interface of this host has that address",
+        _ => "",
+    }
+}
+
+/// Serves until told to stop.
+#[must_use]
+pub fn run(args: &ServeArgs) -> ExitCode {
+    match start(args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("pilotlight: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start(args: &ServeArgs) -> Result<(), StartError> {
+    let config = config::load(&args.config.config, &args.config.overrides(), &process_env)?;
+    logging::start(&config.proxy.log);
+    raise_open_files();
+    let instance = Instance::take(&config.proxy.state_dir)?;
+    let proxy = Proxy::bind(&config.proxy, &instance)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let ended = runtime.block_on(proxy.run(config, &instance, args));
+    // What still runs is a blocking call that nobody waits for any more.
+    runtime.shutdown_background();
+    ended
+}
+
+/// The proxy's sockets, bound before anything else is done.
+struct Proxy {
+    listeners: Vec<Listener>,
+    admin: std::net::TcpListener,
+}
+
+impl Proxy {
+    fn bind(spec: &ProxySpec, instance: &Instance) -> Result<Self, StartError> {
+        let bind = |address: &SocketAddr| {
+            Listener::bind(*address, spec.workers)
+                .map_err(|error| StartError::Listen { address: *address, error })
+        };
+        let listeners = spec.listen.iter().map(bind).collect::<Result<Vec<_>, _>>()?;
+        let refused = |error| StartError::Listen { address: spec.admin, error };
+        let admin = std::net::TcpListener::bind(spec.admin).map_err(refused)?;
+        admin.set_nonblocking(true)?;
+        let admin_address = admin.local_addr()?;
+        let mut bound = String::new();
+        for Listener { address, .. } in &listeners {
+            tracing::info!(%address, "listening");
+            bound += &format!("{address}\n");
+        }
+        tracing::info!(address = %admin_address, "admin API");
+        bound += &format!("admin {admin_address}\n");
+        instance.write("listen", &bound)?;
+        Ok(Self { listeners, admin })
+    }
+
+    async fn run(self, config: Config, instance: &Instance, args: &ServeArgs) -> Result<(), StartError> {
+        let Config { proxy: spec, apps } = config;
+        let mut signals = Signals::new()?;
+        let longest_stop = apps.iter().map(|app| app.drain_timeout + app.stop_grace).max();
+        let board = Arc::new(Board::default());
+        let routes = Arc::new(ArcSwap::from_pointee(RouteTable::default()));
+        let replicas = runtime::of(&spec, &instance.identity);
+        let control = Control::new(replicas, Arc::clone(&routes), Arc::clone(&board));
+        let (commands, inbox) = mpsc::channel(COMMANDS);
+        // The routes stand before the first connection is accepted.
+        let mut control = control;
+        control.apply(apps);
+        let control = tokio::spawn(control.run(inbox));
+        let admin = tokio::spawn(admin::serve(tokio::net::TcpListener::from_std(self.admin)?, board));
+
+        let (stop, stopping) = watch::channel(None);
+        let gateway = Gateway { routes, shared: Shared::default(), stop: stopping };
+        let workers = start_workers(spec.workers, &gateway, &self.listeners)?;
+        // From here on the workers' duplicates are the only ones: what they close is closed.
+        drop(self.listeners);
+
+        loop {
+            match signals.next().await {
+                Heard::Reload => reload(args, &spec, &commands).await,
+                Heard::Stop => break,
+            }
+        }
+        tracing::info!(timeout = ?spec.shutdown_timeout, "stopping: no new connections, what runs may finish");
+        let _ended = commands.send(Command::Close).await;
+        stop.send_replace(Some(Instant::now() + spec.shutdown_timeout));
+        let finished = async {
+            let cut = tokio::task::spawn_blocking(|| join(workers)).await.unwrap_or(0);
+            if cut > 0 {
+                tracing::warn!(connections = cut, "shutdown_timeout is over: connections were cut");
+            }
+            let (done, ended) = oneshot::channel();
+            if commands.send(Command::End(args.stop_replicas, done)).await.is_ok() {
+                let longest = longest_stop.unwrap_or_default() + END_MARGIN;
+                let _in_time = tokio::time::timeout(longest, ended).await;
+            }
+        };
+        tokio::select! {
+            () = finished => {}
+            () = signals.interrupted_again() => tracing::warn!("interrupted again: leaving at once"),
+        }
+        admin.abort();
+        control.abort();
+        Ok(())
+    }
+}
+
+fn start_workers(
+    count: usize,
+    gateway: &Gateway,
+    listeners: &[Listener],
+) -> std::io::Result<Vec<JoinHandle<usize>>> {
+    let start = |worker| {
+        let sockets = listeners.iter().map(|listener| listener.for_worker(worker));
+        worker::spawn(worker, gateway.clone(), sockets.collect::<std::io::Result<_>>()?)
+    };
+    (0..count).map(start).collect()
+}
+
+fn join(workers: Vec<JoinHandle<usize>>) -> usize {
+    workers.into_iter().map(|worker| worker.join().unwrap_or(0)).sum()
+}
+
+/// Reads the file again. A bad one changes nothing.
+async fn reload(args: &ServeArgs, running: &ProxySpec, commands: &mpsc::Sender<Command>) {
+    let (path, overrides) = (args.config.config.clone(), args.config.overrides());
+    let loaded = tokio::task::spawn_blocking(move || config::load(&path, &overrides, &process_env)).await;
+    match loaded {
+        Ok(Ok(config)) => {
+            if config.proxy != *running {
+                tracing::warn!("the proxy's own keys have changed: they take effect at the next start");
+            }
+            tracing::info!(apps = config.apps.len(), "reading the file again");
+            let _ended = commands.send(Command::Apply(config.apps)).await;
+        }
+        Ok(Err(errors)) => tracing::error!("the file is not taken, nothing has changed:\n{errors}"),
+        Err(error) => tracing::error!(%error, "reading the file again failed"),
+    }
+}
+
+enum Heard {
+    Reload,
+    Stop,
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    async fn next(&mut self) -> Heard {
+        tokio::select! {
+            _ = self.terminate.recv() => Heard::Stop,
+            _ = self.interrupt.recv() => Heard::Stop,
+            _ = self.hangup.recv() => Heard::Reload,
+        }
+    }
+
+    /// An impatient Ctrl-C. A second SIGTERM says nothing new: who means it sends SIGKILL.
+    async fn interrupted_again(&mut self) {
+        self.interrupt.recv().await;
+    }
+}
+
+/// Each connection is a file; the soft limit is often 1024.
+fn raise_open_files() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!(%error, "cannot raise the limit on open files");
+    }
+}
