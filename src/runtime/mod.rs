@@ -209,6 +209,9 @@ impl fmt::Display for Exit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.out_of_memory, self.code) {
             (true, _) => f.write_str("out of memory: give it a larger instance, or less to do"),
+            (false, Some(127)) => {
+                f.write_str("exited with code 127: its command was not found, so check `command`")
+            }
             (false, Some(code)) => write!(f, "exited with code {code}"),
             (false, None) => f.write_str("exited"),
         }

@@ -31,6 +31,15 @@ impl Failure {
     /// What `error`, from a call over `socket`, comes down to.
     pub(super) fn of(error: EngineError, socket: &Path) -> Self {
         match error {
+            // Another engine has taken the place of the one that the version was agreed with.
+            EngineError::DockerResponseServerError { status_code: 400, message }
+                if message.contains("client version") =>
+            {
+                Self::Unreachable(format!(
+                    "the Docker Engine at {} speaks another version than was agreed, so it is connected to anew ({message})",
+                    socket.display()
+                ))
+            }
             EngineError::DockerResponseServerError { status_code, message } => {
                 Self::Status { code: status_code, message }
             }
@@ -80,7 +89,6 @@ impl Failure {
     pub(super) fn ends_session(&self) -> bool {
         match self {
             Self::Unreachable(_) | Self::Broken(_) => true,
-            Self::Status { code: 400, message } => message.contains("client version"),
             Self::Status { .. } | Self::TimedOut(_) => false,
         }
     }
@@ -187,10 +195,12 @@ mod tests {
 
     #[test]
     fn a_version_that_the_engine_refuses_ends_the_session() {
-        let newer = Failure::Status { code: 400, message: "client version 1.41 is too old".into() };
-        assert!(newer.ends_session());
-        let plain = Failure::Status { code: 400, message: "invalid reference format".into() };
-        assert!(!plain.ends_session());
+        let answered = |message: &str| {
+            let error = EngineError::DockerResponseServerError { status_code: 400, message: message.into() };
+            Failure::of(error, Path::new("/run/x.sock"))
+        };
+        assert!(answered("client version 1.41 is too old").ends_session());
+        assert!(!answered("invalid reference format").ends_session());
         assert!(Failure::Broken(String::new()).ends_session());
         assert!(!Failure::TimedOut(String::new()).ends_session());
     }

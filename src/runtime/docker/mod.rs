@@ -81,6 +81,8 @@ impl DockerRuntime {
         Ok(listed.map_err(|failure| failure.explain(what))?.into_iter().filter_map(look::found).collect())
     }
 
+    /// The engine answers with its next sample, of which it takes one a second: this takes up to a second, and
+    /// what it says is fresh when it arrives.
     async fn used_cpu(&self, id: &ReplicaId) -> Result<Duration, RuntimeError> {
         let what = format!("ask for the CPU time of container {id}");
         let options = StatsOptionsBuilder::new().stream(false).one_shot(true).build();

@@ -1,0 +1,136 @@
+//! Where images come from: found, built, or missing.
+
+use std::sync::Arc;
+
+use pilotlight::config::spec::Source;
+use pilotlight::runtime::{Runtime, RuntimeError};
+
+use crate::lab::{Lab, docker, random_id, wait_until_listening};
+
+/// An app's name becomes a tag on the engine, which tests that run at the same time share.
+fn app() -> String {
+    format!("test-{}", random_id())
+}
+
+#[tokio::test]
+async fn a_folder_is_built_without_what_it_ignores() {
+    let lab = Lab::new();
+    let folder = lab.build_folder(
+        "FROM scratch\nCOPY . /\nEXPOSE 7100\nENTRYPOINT [\"/replica\"]\nCMD [\"list\"]\nHEALTHCHECK --interval=1s --retries=1 CMD [\"/replica\", \"fail\"]\n",
+    );
+    std::fs::write(folder.join(".dockerignore"), "*.log\n!keep.log\n").unwrap();
+    for name in ["drop.log", "keep.log", "app.txt", ".pilotlight", ".git"] {
+        std::fs::write(folder.join(name), "x").unwrap();
+    }
+    std::os::unix::fs::symlink("app.txt", folder.join("link")).unwrap();
+    let mut workload = lab.workload(&[]);
+    workload.command = None;
+    workload.source = Source::Build(folder);
+    let app = app();
+    let workload = Arc::new(workload);
+    let revision = lab.runtime.prepare(&app, &workload).await.unwrap();
+    assert_eq!(revision.port, 7100);
+    assert!(revision.healthcheck);
+    let tag = format!("pilotlight/{app}:latest");
+    assert_eq!(docker(&["image", "inspect", "--format", "{{.Id}}", &tag]), revision.image_id);
+    let labels =
+        "{{index .Config.Labels \"pilotlight.instance\"}} {{index .Config.Labels \"pilotlight.app\"}}";
+    assert_eq!(docker(&["image", "inspect", "--format", labels, &tag]), format!("{} {app}", lab.id));
+    let again = lab.runtime.prepare(&app, &workload).await.unwrap();
+    assert_eq!(again, revision, "nothing has changed, so replicas may stay");
+
+    let mut events = lab.runtime.watch();
+    crate::lab::wait_for_resync(&mut events).await;
+    let order = pilotlight::runtime::StartOrder { app: "web".into(), revision: Arc::new(revision), index: 0 };
+    let started = lab.runtime.start(&order).await.unwrap();
+    wait_until_listening(&started.endpoint).await;
+    let files = lab.runtime.tail(&started.id, 100).await.unwrap();
+    for (name, there) in [
+        ("app.txt", true),
+        ("keep.log", true),
+        ("link", true),
+        ("drop.log", false),
+        (".git", false),
+        (".pilotlight", false),
+    ] {
+        assert_eq!(files.iter().any(|file| file == name), there, "{name} in {files:?}");
+    }
+    let change = crate::lab::next_change(&mut events, &started).await;
+    assert_eq!(change, pilotlight::runtime::Change::Unhealthy);
+}
+
+#[tokio::test]
+async fn two_apps_are_built_at_the_same_time() {
+    let (one, two) = (Lab::new(), Lab::new());
+    let dockerfile = "FROM scratch\nCOPY replica /replica\nENTRYPOINT [\"/replica\"]\n";
+    let prepare = async |lab: &Lab| {
+        let mut workload = lab.workload(&["serve"]);
+        workload.source = Source::Build(lab.build_folder(dockerfile));
+        lab.runtime.prepare(&app(), &Arc::new(workload)).await.unwrap()
+    };
+    let (first, second) = tokio::join!(prepare(&one), prepare(&two));
+    assert_ne!(first.hash, second.hash, "their labels and networks differ");
+}
+
+#[tokio::test]
+async fn a_build_that_fails_shows_its_last_lines() {
+    let lab = Lab::new();
+    let mut workload = lab.workload(&["serve"]);
+    workload.source = Source::Build(lab.build_folder("FROM scratch\nCOPY no-such-file /\n"));
+    let Err(RuntimeError::Image(text)) = lab.runtime.prepare(&app(), &Arc::new(workload.clone())).await
+    else {
+        panic!("built it")
+    };
+    assert!(text.contains("no-such-file") && text.contains("Step 1/"), "{text}");
+
+    workload.source = Source::Build(lab.folder.0.join("nowhere"));
+    let Err(RuntimeError::Image(text)) = lab.runtime.prepare(&app(), &Arc::new(workload)).await else {
+        panic!("built it")
+    };
+    assert!(text.contains("nowhere/Dockerfile"), "{text}");
+}
+
+#[tokio::test]
+async fn a_folder_that_cannot_be_sent_is_the_reason() {
+    let lab = Lab::new();
+    let folder = lab.build_folder("FROM scratch\nCOPY replica /\n");
+    let hole = std::fs::File::create(folder.join("hole")).unwrap();
+    hole.set_len(3 << 30).unwrap();
+    let mut workload = lab.workload(&["serve"]);
+    workload.source = Source::Build(folder);
+    let Err(RuntimeError::Image(text)) = lab.runtime.prepare(&app(), &Arc::new(workload)).await else {
+        panic!("built it")
+    };
+    assert!(text.contains(".dockerignore"), "{text}");
+}
+
+#[tokio::test]
+async fn an_image_that_cannot_be_had_says_why() {
+    let lab = Lab::new();
+    let mut workload = lab.workload(&["serve"]);
+    // A port of this host where no registry listens: works the same with and without a network.
+    workload.source = Source::Image("127.0.0.1:1/no/such-image:1".into());
+    let Err(RuntimeError::Image(text)) = lab.runtime.prepare("web", &Arc::new(workload.clone())).await else {
+        panic!("found it")
+    };
+    assert!(text.contains("127.0.0.1:1/no/such-image:1") && text.contains("check its name"), "{text}");
+
+    workload.source = Source::Image("Not An Image".into());
+    let Err(RuntimeError::Image(text)) = lab.runtime.prepare("web", &Arc::new(workload.clone())).await else {
+        panic!("found it")
+    };
+    assert!(text.contains("Not An Image"), "{text}");
+
+    workload.source = Source::Host;
+    assert!(matches!(lab.runtime.prepare("web", &Arc::new(workload)).await, Err(RuntimeError::Refused(_))));
+}
+
+#[tokio::test]
+async fn an_image_that_was_removed_since_is_missing() {
+    let lab = Lab::new();
+    let mut order = lab.order(lab.workload(&["serve"])).await;
+    let revision = Arc::make_mut(&mut order.revision);
+    revision.image_id = format!("sha256:{}", "0".repeat(64));
+    let Err(RuntimeError::Image(text)) = lab.runtime.start(&order).await else { panic!("started it") };
+    assert!(text.contains("no longer on the engine"), "{text}");
+}
