@@ -5,11 +5,11 @@ engine_answers() {
     timeout 20 docker info >/dev/null 2>&1
 }
 
-# engine_within SECONDS: waits until the engine answers.
+# engine_within SECONDS [PID]: waits until the engine answers, as long as that process lives.
 engine_within() {
     local deadline=$((SECONDS + $1))
     until engine_answers; do
-        ((SECONDS < deadline)) || return 1
+        ((SECONDS < deadline)) && kill -0 "${2:-$$}" 2>/dev/null || return 1
         sleep 0.5
     done
 }
@@ -45,8 +45,9 @@ start_daemon() {
     fi
     local log=/var/log/pilotlight-test-dockerd.log
     setsid dockerd >"$log" 2>&1 </dev/null &
+    local daemon=$!
     disown
-    if ! engine_within 60; then
+    if ! engine_within 60 "$daemon"; then
         tail -n 20 "$log" >&2
         echo "the Docker daemon does not start (the whole log: $log). The suite needs an engine, and skips nothing." >&2
         return 1

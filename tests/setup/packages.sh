@@ -25,7 +25,6 @@ install() {
 }
 
 install_packages() {
-    export PATH="$PATH:$HOME/.cargo/bin"
     if ! command -v cargo >/dev/null; then
         local version
         version=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
