@@ -16,6 +16,12 @@ pub(super) const REPLICA: &str = "pilotlight.replica";
 /// Where the replica listens: the address of an adopted one must be known without its revision.
 pub(super) const PORT: &str = "pilotlight.port";
 
+/// On an image of our making: for which proxy and app. A container inherits its image's labels, so these must be
+/// none of the above, or whatever somebody runs from the image by hand would pass for a replica.
+pub(super) const BUILT_BY: &str = "pilotlight.built-by";
+/// See [`BUILT_BY`].
+pub(super) const BUILT_FOR: &str = "pilotlight.built-for";
+
 /// The labels of the replica that `order` asks for.
 pub(super) fn of(identity: &Identity, order: &StartOrder) -> HashMap<String, String> {
     HashMap::from([
