@@ -71,7 +71,7 @@ impl Report {
 
     /// The names of the replicas that began, in the order they did.
     pub(crate) fn replicas(&self) -> Vec<String> {
-        self.events("boot").iter().map(|event| event["replica"].to_string()).collect()
+        self.events("boot").iter().filter_map(|event| event["replica"].as_str().map(str::to_owned)).collect()
     }
 
     /// The `x-seq` headers in the order in which requests arrived.

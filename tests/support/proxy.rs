@@ -37,7 +37,9 @@ impl Setup {
         Self::new(yaml, "process")
     }
 
-    /// Replicas are containers. `yaml` as above; `{app}` in it stands for the test app's image.
+    /// Replicas are containers. `yaml` as above; `{app}` in it stands for the test app's image. Replicas write down
+    /// what happens to them where `docker: {allow: ["{report}"]}`, `volumes: ["{report}:/report"]` and
+    /// `env: {REPORT: /report}` are in it.
     pub(crate) fn docker(yaml: &str) -> Self {
         Self::new(yaml, "docker")
     }
@@ -89,7 +91,7 @@ impl Setup {
         };
         let yaml = yaml.replace("{app}", &app).replace("{report}", &self.report_dir().display().to_string());
         let head = format!(
-            "listen: 127.0.0.1:0\nadmin: {{listen: 127.0.0.1:0}}\nstate_dir: {}\nlog: {{level: debug, format: text}}\n",
+            "listen: 127.0.0.1:0\nadmin: {{listen: 127.0.0.1:0}}\nstate_dir: {}\nlog: {{level: 'info,pilotlight=debug,replica=info', format: text}}\n",
             self.state_dir().display()
         );
         // In one step, as an editor would: a proxy that looks meanwhile sees the old or the new.
@@ -156,7 +158,7 @@ impl Proxy {
         text.trim().to_owned()
     }
 
-    /// What replicas that are processes wrote down.
+    /// What replicas wrote down, those included that are gone.
     pub(crate) fn report(&self) -> Report {
         Report::read(&self.setup.report_dir())
     }
