@@ -106,14 +106,13 @@ impl Proxy {
         let admin = std::net::TcpListener::bind(spec.admin).map_err(refused)?;
         admin.set_nonblocking(true)?;
         let admin_address = admin.local_addr()?;
-        let mut bound = String::new();
         for Listener { address, .. } in &listeners {
             tracing::info!(%address, "listening");
-            bound += &format!("{address}\n");
         }
         tracing::info!(address = %admin_address, "admin API");
-        bound += &format!("admin {admin_address}\n");
-        instance.write("listen", &bound)?;
+        let public = listeners.iter().map(|listener| listener.address.to_string());
+        let bound: Vec<_> = public.chain([format!("admin {admin_address}\n")]).collect();
+        instance.write("listen", &bound.join("\n"))?;
         Ok(Self { listeners, admin })
     }
 
@@ -138,11 +137,8 @@ impl Proxy {
         // From here on the workers' duplicates are the only ones: what they close is closed.
         drop(self.listeners);
 
-        loop {
-            match signals.next().await {
-                Heard::Reload => reload(args, &spec, &commands).await,
-                Heard::Stop => break,
-            }
+        while let Heard::Reload = signals.next().await {
+            reload(args, &spec, &commands).await;
         }
         tracing::info!(timeout = ?spec.shutdown_timeout, "stopping: no new connections, what runs may finish");
         let _ended = commands.send(Command::Close).await;

@@ -20,7 +20,7 @@ use crate::runtime::scripted::Scripted;
 const SEEDS: u64 = 100_000;
 
 /// Longer than all delays and all work of a script together: whoever waits so long has been forgotten.
-const HOLD: Duration = Duration::from_secs(3600);
+const HOLD: Duration = Duration::from_hours(1);
 
 fn spec(rng: &mut Rng) -> AppSpec {
     let text = "name: app\nruntime: process\ncommand: [\"true\"]\n";
@@ -170,10 +170,10 @@ fn run(seed: u64) {
 
 #[test]
 fn a_hundred_thousand_interleavings() {
-    let threads = std::thread::available_parallelism().map_or(2, |n| n.get() as u64);
+    let threads = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
     std::thread::scope(|scope| {
         for thread in 0..threads {
-            scope.spawn(move || (thread..SEEDS).step_by(threads as usize).for_each(run));
+            scope.spawn(move || (0..SEEDS).skip(thread).step_by(threads).for_each(run));
         }
     });
 }

@@ -18,38 +18,38 @@ use crate::config::spec::{HealthSpec, Workload};
 
 /// A runtime without an engine.
 #[derive(Clone)]
-pub struct Scripted(Arc<Mutex<World>>);
+pub(crate) struct Scripted(Arc<Mutex<World>>);
 
 /// What exists, and what is to go wrong.
-pub struct World {
-    pub rng: Rng,
+pub(crate) struct World {
+    pub(crate) rng: Rng,
     /// Of a thousand calls, how many fail.
-    pub faults: u32,
+    pub(crate) faults: u32,
     /// Of a thousand events, how many are lost.
-    pub lost_events: u32,
+    pub(crate) lost_events: u32,
     /// Longest that a call takes.
-    pub slowest: Duration,
+    pub(crate) slowest: Duration,
     /// Indexes with a start call under way.
     starting: BTreeSet<u32>,
-    pub replicas: BTreeMap<u16, Scene>,
+    pub(crate) replicas: BTreeMap<u16, Scene>,
     next_port: u16,
     events: Option<mpsc::Sender<Event>>,
 }
 
 /// One replica.
 #[derive(Debug, Clone)]
-pub struct Scene {
-    pub index: u32,
-    pub runs: bool,
+pub(crate) struct Scene {
+    pub(crate) index: u32,
+    pub(crate) runs: bool,
     /// Its stop call has begun.
-    pub stopping: bool,
+    pub(crate) stopping: bool,
     /// Requests that use it.
-    pub open: u32,
+    pub(crate) open: u32,
     ready_at: tokio::time::Instant,
 }
 
 impl Scripted {
-    pub fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self(Arc::new(Mutex::new(World {
             rng: Rng::with_seed(seed),
             faults: 0,
@@ -62,12 +62,12 @@ impl Scripted {
         })))
     }
 
-    pub fn world(&self) -> MutexGuard<'_, World> {
+    pub(crate) fn world(&self) -> MutexGuard<'_, World> {
         self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     /// A request begins to use a replica; false: nothing listens there.
-    pub fn enter(&self, address: &Address) -> bool {
+    pub(crate) fn enter(&self, address: &Address) -> bool {
         let mut world = self.world();
         let scene = world.replicas.get_mut(&port(address)).filter(|scene| scene.runs);
         if let Some(scene) = &scene {
@@ -77,14 +77,14 @@ impl Scripted {
     }
 
     /// It has ended; false: the replica died under it.
-    pub fn leave(&self, address: &Address) -> bool {
+    pub(crate) fn leave(&self, address: &Address) -> bool {
         let mut world = self.world();
         let scene = world.replicas.get_mut(&port(address)).filter(|scene| scene.runs);
         scene.map(|scene| scene.open -= 1).is_some()
     }
 
     /// One replica dies, if there is any.
-    pub fn kill_one(&self) {
+    pub(crate) fn kill_one(&self) {
         let mut world = self.world();
         let running: Vec<u16> =
             world.replicas.iter().filter(|(_, scene)| scene.runs).map(|(port, _)| *port).collect();
@@ -93,7 +93,7 @@ impl Scripted {
     }
 
     /// Asks the control plane to look at everything.
-    pub fn resync(&self) {
+    pub(crate) fn resync(&self) {
         if let Some(events) = &self.world().events {
             let _full = events.try_send(Event::Resync);
         }
@@ -189,21 +189,17 @@ impl Runtime for Scripted {
             if done {
                 world.replicas.retain(|_, scene| scene.index != order.index || scene.runs);
                 let there = world.replicas.iter().find(|(_, scene)| scene.index == order.index);
-                let port = match there {
-                    Some((port, scene)) => {
-                        assert!(!scene.stopping, "started under a name that is being stopped");
-                        *port
-                    }
-                    None => {
-                        let port = world.next_port;
-                        world.next_port += 1;
-                        let ready_at =
-                            tokio::time::Instant::now() + Duration::from_millis(world.rng.u64(0..300));
-                        let scene =
-                            Scene { index: order.index, runs: true, stopping: false, open: 0, ready_at };
-                        world.replicas.insert(port, scene);
-                        port
-                    }
+                let port = if let Some((port, scene)) = there {
+                    assert!(!scene.stopping, "started under a name that is being stopped");
+                    *port
+                } else {
+                    let port = world.next_port;
+                    world.next_port += 1;
+                    let delay = Duration::from_millis(world.rng.u64(0..300));
+                    let ready_at = tokio::time::Instant::now() + delay;
+                    let scene = Scene { index: order.index, runs: true, stopping: false, open: 0, ready_at };
+                    world.replicas.insert(port, scene);
+                    port
                 };
                 if failed.is_none() {
                     return Ok(Started { id: id(port), endpoint: endpoint(port) });

@@ -67,11 +67,11 @@ impl Supervisor {
             return;
         };
         for _ in 0..count {
-            self.launch(Arc::clone(&revision), now);
+            self.launch(&revision, now);
         }
     }
 
-    fn launch(&mut self, revision: Arc<Revision>, now: Millis) {
+    fn launch(&mut self, revision: &Arc<Revision>, now: Millis) {
         // After a failure another index: the name may be somebody else's.
         let mut free = self.backoff.failures()..;
         let index = free.find(|index| self.slots.iter().all(|slot| slot.index != *index));
@@ -83,7 +83,7 @@ impl Supervisor {
         let launch = Launch {
             slot: number,
             runtime: Arc::clone(&self.runtime),
-            order: StartOrder { app: self.app.name.clone(), revision: Arc::clone(&revision), index },
+            order: StartOrder { app: self.app.name.clone(), revision: Arc::clone(revision), index },
             health: self.policy.spec.health.clone(),
             stop_grace: self.policy.spec.stop_grace,
             id: Arc::clone(&starting.id),

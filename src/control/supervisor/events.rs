@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::app::clock::{self, Millis};
 use crate::app::replica::Replica;
 use crate::app::{Policy, Trouble, TroubleKind};
+use crate::control::probe::StartError;
 use crate::control::supervisor::slot::{Phase, Running, Slot};
 use crate::control::supervisor::tasks::{self, Failed, Report};
 use crate::control::supervisor::{Message, OUTAGE_GRACE, SETTLED, Stage, Supervisor};
@@ -206,8 +207,14 @@ impl Supervisor {
         let output = failed.output.join("\n");
         tracing::error!(app = self.app.name, error = %failed.why, output, "a replica did not start");
         match &failed.why {
-            crate::control::probe::StartError::Runtime(error) => self.fail_runtime(error, now),
-            crate::control::probe::StartError::NotReady(why) => {
+            StartError::Runtime(error) => {
+                if matches!(error, RuntimeError::Image(_)) {
+                    // It is gone since it was prepared: pull or build it again.
+                    self.revision = None;
+                }
+                self.fail_runtime(error, now);
+            }
+            StartError::NotReady(why) => {
                 self.fail(TroubleKind::StartFailed, why.to_string(), now);
             }
         }

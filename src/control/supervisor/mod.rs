@@ -135,7 +135,7 @@ impl Supervisor {
             gauge: Gauge::default(),
             cpu: CpuUse::default(),
             reading_cpu: false,
-            backoff: Backoff::new(Duration::from_secs(1), Duration::from_secs(60)),
+            backoff: Backoff::new(Duration::from_secs(1), Duration::from_mins(1)),
             retry_at: None,
             published: Vec::new(),
             outage_since: Some(clock::now()),
