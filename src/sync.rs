@@ -4,6 +4,11 @@
 pub(crate) use std::sync::Arc;
 pub(crate) use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
+/// Nothing here: the accesses around it are `SeqCst`, which suffices. Loom weakens them to acquire and release,
+/// so in its stead the models put the fence that they then need.
+#[inline]
+pub(crate) const fn fence_for_models() {}
+
 /// A mutex whose data is plain enough to stay usable after a panic elsewhere.
 #[derive(Debug, Default)]
 pub(crate) struct Mutex<T>(std::sync::Mutex<T>);

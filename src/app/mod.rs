@@ -8,6 +8,8 @@ pub mod gate;
 pub mod hold;
 pub mod meter;
 pub mod replica;
+#[cfg(test)]
+mod tests;
 
 use std::time::Duration;
 

@@ -1,0 +1,171 @@
+//! What must hold in every interleaving.
+
+use loom::future::block_on;
+use loom::sync::Arc;
+use loom::thread;
+
+use crate::gate::{Gate, Left};
+use crate::hold::Hold;
+use crate::meter::Meter;
+
+/// A request that enters while its replica is being stopped: either it is inside and the stop waits for it, or
+/// it is not and the stop goes on. Exactly one of the two sees the gate empty.
+#[test]
+fn closing_and_entering_exclude_each_other() {
+    loom::model(|| {
+        let gate = Arc::new(Gate::new());
+        let request = {
+            let gate = Arc::clone(&gate);
+            thread::spawn(move || gate.enter(8).map(|_| gate.leave()))
+        };
+        let inside = gate.close();
+        let left = request.join().unwrap();
+        let by_stop = inside == 0;
+        let by_request = left == Some(Left::Empty);
+        assert!(by_stop != by_request, "{inside} {left:?}");
+        assert_eq!((gate.inside(), gate.enter(8)), (0, None));
+    });
+}
+
+/// Stopping only if idle: with a request inside it does not happen, whatever the order.
+#[test]
+fn only_an_empty_gate_closes_if_empty() {
+    loom::model(|| {
+        let gate = Arc::new(Gate::new());
+        let request = {
+            let gate = Arc::clone(&gate);
+            thread::spawn(move || {
+                let entered = gate.enter(8).is_some();
+                let closed_under_it = entered && gate.is_closed();
+                if entered {
+                    gate.leave();
+                }
+                closed_under_it
+            })
+        };
+        gate.close_if_empty();
+        assert!(!request.join().unwrap());
+    });
+}
+
+/// Two that enter at a limit of one: never both.
+#[test]
+fn the_limit_holds() {
+    loom::model(|| {
+        let gate = Arc::new(Gate::new());
+        let enter = |gate: &Arc<Gate>| {
+            let gate = Arc::clone(gate);
+            move || gate.enter(1).is_some()
+        };
+        let other = thread::spawn(enter(&gate));
+        let one = enter(&gate)();
+        assert!(one != other.join().unwrap());
+    });
+}
+
+/// A drain that is taken back while a request leaves: nothing is lost, and the generation is a new one.
+#[test]
+fn reopening_keeps_those_inside() {
+    loom::model(|| {
+        let gate = Arc::new(Gate::new());
+        gate.enter(8);
+        let leaving = {
+            let gate = Arc::clone(&gate);
+            thread::spawn(move || gate.leave())
+        };
+        gate.close();
+        gate.reopen();
+        leaving.join().unwrap();
+        assert_eq!((gate.inside(), gate.enter(8)), (0, Some(1)));
+    });
+}
+
+/// A ticket that is queued while the only place becomes free: one of the two sees the other.
+#[test]
+fn no_ticket_misses_the_place_that_becomes_free() {
+    loom::model(|| {
+        let gate = Arc::new(Gate::new());
+        let hold: Arc<Hold<u32, ()>> = Arc::new(Hold::default());
+        gate.enter(1);
+        let leaver = {
+            let (gate, hold) = (Arc::clone(&gate), Arc::clone(&hold));
+            thread::spawn(move || {
+                gate.leave();
+                if hold.waiting() > 0 {
+                    hold.dispatch(|| gate.enter(1));
+                }
+            })
+        };
+        let ticket = hold.enqueue(9, || gate.enter(1)).unwrap();
+        assert_eq!(block_on(ticket), Ok(0));
+        leaver.join().unwrap();
+        assert_eq!((gate.inside(), hold.waiting()), (1, 0));
+    });
+}
+
+/// A ticket that is given up while it is granted: the grant is given back, and there is nobody in the queue.
+#[test]
+fn a_grant_is_used_or_comes_back() {
+    struct Place(Arc<Gate>);
+    impl Drop for Place {
+        fn drop(&mut self) {
+            self.0.leave();
+        }
+    }
+    loom::model(|| {
+        let gate = Arc::new(Gate::new());
+        let hold: Arc<Hold<Place, ()>> = Arc::new(Hold::default());
+        let ticket = hold.enqueue(9, || None).unwrap();
+        let granter = {
+            let (gate, hold) = (Arc::clone(&gate), Arc::clone(&hold));
+            thread::spawn(move || hold.dispatch(|| gate.enter(1).map(|_| Place(Arc::clone(&gate)))))
+        };
+        drop(ticket);
+        granter.join().unwrap();
+        assert_eq!((gate.inside(), hold.waiting()), (0, 0));
+    });
+}
+
+/// A reader beside two writers: the total is never more than what was recorded, and in the end exactly that.
+#[test]
+fn the_meter_counts_each_request_once() {
+    loom::model(|| {
+        let meter = Arc::new(Meter::new(10, 20));
+        let other = {
+            let meter = Arc::clone(&meter);
+            thread::spawn(move || {
+                let writer = meter.writer();
+                writer.record(5);
+                writer.record(15);
+            })
+        };
+        let seen = meter.sum(0, 19).count;
+        assert!(seen <= 2, "{seen}");
+        let writer = meter.writer();
+        writer.record(15);
+        other.join().unwrap();
+        assert_eq!((meter.total(), meter.sum(0, 19).count, meter.sum(10, 19).count), (3, 3, 2));
+    });
+}
+
+/// A bucket that is used again: a reader sees the old one or the new one, never the old count in the new epoch.
+#[test]
+fn a_bucket_changes_as_a_whole() {
+    loom::model(|| {
+        // Four buckets of 10: time 45 falls into the bucket of time 5.
+        let meter = Arc::new(Meter::new(10, 10));
+        let writer_thread = {
+            let meter = Arc::clone(&meter);
+            thread::spawn(move || {
+                let writer = meter.writer();
+                writer.record(5);
+                writer.record(5);
+                writer.record(45);
+            })
+        };
+        let seen = meter.sum(40, 49).count;
+        assert!(seen <= 1, "{seen}");
+        writer_thread.join().unwrap();
+        assert_eq!(meter.sum(40, 49).count, 1);
+    });
+}
