@@ -330,41 +330,34 @@ async fn dropping_the_runtime_ends_everything() {
     assert_eq!(events.recv().await, None);
 }
 
-/// The proxy is killed with SIGKILL: this file's own binary is started as one, by the name of the test below.
+/// The proxy is killed with SIGKILL, with a replica that has children in and out of its process group.
 #[tokio::test]
 async fn nothing_outlives_a_killed_proxy() {
     let mark = Mark::new();
     let dir = tempfile::tempdir().unwrap();
     let (name, value) = mark.env();
-    let mut proxy = std::process::Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "a_proxy_to_be_killed", "--ignored", "--nocapture"])
-        .env(name, value)
-        .env("PROXY_DIR", dir.path())
+    let report = dir.path().join("report");
+    let yaml = format!(
+        "listen: 127.0.0.1:0\nadmin: {{listen: 127.0.0.1:0}}\nruntime: process\nautoscale: {{min: 1}}\n\
+         command: sleep 1003 & setsid sleep 1004 & exec {}\n\
+         env: {{{name}: \"{value}\", IGNORE_TERM: \"1\", REPORT: {}}}\n",
+        app::binary().display(),
+        report.display()
+    );
+    std::fs::write(dir.path().join("jcloud.yml"), yaml).unwrap();
+    let mut proxy = std::process::Command::new(env!("CARGO_BIN_EXE_pilotlight"))
+        .current_dir(dir.path())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
     let sleepers = || mark.bearers_named("sleep").len();
     wait_until("the replica and its children run", || {
-        sleepers() == 2 && Report::read(&dir.path().join("report")).count("listening") == 1
+        sleepers() == 2 && Report::read(&report).count("listening") == 1
     })
     .await;
     proxy.kill().unwrap();
     proxy.wait().unwrap();
     wait_until("nothing is left", || mark.bearers().is_empty()).await;
-    assert_eq!(Report::read(&dir.path().join("report")).count("exit"), 0, "there was no time to say goodbye");
-}
-
-#[tokio::test]
-#[ignore = "no test: the proxy that nothing_outlives_a_killed_proxy starts and kills"]
-async fn a_proxy_to_be_killed() {
-    let dir = PathBuf::from(std::env::var_os("PROXY_DIR").expect("its parent says where"));
-    let mut env: BTreeMap<_, _> = std::env::vars().filter(|(name, _)| name.contains("MARK")).collect();
-    env.insert("REPORT".to_owned(), dir.join("report").display().to_string());
-    env.insert("IGNORE_TERM".to_owned(), "1".to_owned());
-    let shell = format!("sleep 1003 & setsid sleep 1004 & exec {}", app::binary().display());
-    let runtime = runtime();
-    let order = order(&runtime, Command::Shell(shell), env, &dir).await;
-    let _started = runtime.start(&order).await.unwrap();
-    std::future::pending::<()>().await;
+    assert_eq!(Report::read(&report).count("exit"), 0, "there was no time to say goodbye");
 }

@@ -13,13 +13,19 @@ static FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
 static FORWARDED: HeaderName = HeaderName::from_static("forwarded");
 static REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 static KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+static HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 static PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 
 /// What a request wants its connection to become, where it asks for that.
 #[must_use]
 pub fn upgrade_of(headers: &HeaderMap) -> Option<HeaderValue> {
-    let asked = tokens(headers).any(|token| token.eq_ignore_ascii_case("upgrade"));
-    if asked { headers.get(UPGRADE).cloned() } else { None }
+    if !tokens(headers).any(|token| token.eq_ignore_ascii_case("upgrade")) {
+        return None;
+    }
+    // A tunnel of HTTP/2 would carry requests past the routes and bounds; without the word the app answers in
+    // HTTP/1.1, as it may.
+    let plain = |value: &&HeaderValue| !value.as_bytes().eq_ignore_ascii_case(b"h2c");
+    headers.get(UPGRADE).filter(plain).cloned()
 }
 
 /// Makes a client's headers those that its replica gets.
@@ -28,7 +34,9 @@ pub fn prepare_request(headers: &mut HeaderMap, client: IpAddr, upgrade: Option<
         te.to_str().is_ok_and(|te| te.split(',').any(|t| t.trim().eq_ignore_ascii_case("trailers")))
     });
     drop_named(headers);
-    for name in [&PROXY_AUTHORIZATION, &EXPECT, &TE, &KEEP_ALIVE, &PROXY_CONNECTION, &UPGRADE] {
+    for name in
+        [&HTTP2_SETTINGS, &PROXY_AUTHORIZATION, &EXPECT, &TE, &KEEP_ALIVE, &PROXY_CONNECTION, &UPGRADE]
+    {
         headers.remove(name);
     }
     if trailers {
@@ -129,6 +137,7 @@ mod tests {
         let asked = headers(&[("connection", "Keep-Alive, Upgrade"), ("upgrade", "websocket")]);
         assert_eq!(upgrade_of(&asked).expect("asked for"), "websocket");
         assert_eq!(upgrade_of(&headers(&[("upgrade", "websocket")])), None);
+        assert_eq!(upgrade_of(&headers(&[("connection", "upgrade"), ("upgrade", "h2c")])), None);
         let mut map = asked.clone();
         prepare_request(&mut map, [127, 0, 0, 1].into(), upgrade_of(&asked));
         assert_eq!(

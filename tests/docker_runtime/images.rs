@@ -34,7 +34,7 @@ async fn a_folder_is_built_without_what_it_ignores() {
     let tag = format!("pilotlight/{app}:latest");
     assert_eq!(docker(&["image", "inspect", "--format", "{{.Id}}", &tag]), revision.image_id);
     let labels =
-        "{{index .Config.Labels \"pilotlight.instance\"}} {{index .Config.Labels \"pilotlight.app\"}}";
+        "{{index .Config.Labels \"pilotlight.built-by\"}} {{index .Config.Labels \"pilotlight.built-for\"}}";
     assert_eq!(docker(&["image", "inspect", "--format", labels, &tag]), format!("{} {app}", lab.id));
     let again = lab.runtime.prepare(&app, &workload).await.unwrap();
     assert_eq!(again, revision, "nothing has changed, so replicas may stay");

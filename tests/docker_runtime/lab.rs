@@ -91,12 +91,12 @@ impl Lab {
 
 impl Drop for Lab {
     fn drop(&mut self) {
-        let label = format!("label=pilotlight.instance={}", self.id);
-        for (list, remove) in [
-            (&["ps", "-aq", "--no-trunc"][..], &["rm", "-fv"][..]),
-            (&["network", "ls", "-q"], &["network", "rm"]),
-            (&["images", "-aq", "--no-trunc"], &["rmi", "-f"]),
+        for (list, label, remove) in [
+            (&["ps", "-aq", "--no-trunc"][..], "instance", &["rm", "-fv"][..]),
+            (&["network", "ls", "-q"], "instance", &["network", "rm"]),
+            (&["images", "-aq", "--no-trunc"], "built-by", &["rmi", "-f"]),
         ] {
+            let label = format!("label=pilotlight.{label}={}", self.id);
             let listed = Command::new("docker").args(list).args(["--filter", &label]).output();
             let listed = listed.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
             for id in listed.unwrap_or_default().split_whitespace() {

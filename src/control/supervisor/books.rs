@@ -12,7 +12,7 @@ use crate::app::{Trouble, TroubleKind};
 use crate::control::probe;
 use crate::control::supervisor::slot::{Owned, Phase, Running, Slot, Starting};
 use crate::control::supervisor::tasks::{self, Launch, Report};
-use crate::control::supervisor::{OUTAGE_GRACE, SETTLED, Supervisor};
+use crate::control::supervisor::{OUTAGE_GRACE, SETTLED, Stage, Supervisor};
 use crate::runtime::{ReplicaId, Revision, RuntimeError, StartOrder};
 
 /// Between two attempts at an engine that does not answer.
@@ -238,7 +238,7 @@ impl Supervisor {
         self.slots[at].phase = Phase::Ready(Running { id, replica, since: now, health: watch });
         self.first_ready.get_or_insert(now);
         self.outage_since = None;
-        self.app.set_trouble(None);
+        self.set_trouble(None);
     }
 
     /// Publishes the replicas that take requests, where they have changed.
@@ -276,11 +276,18 @@ impl Supervisor {
         }
     }
 
+    /// Says why the app cannot serve. Once it is closed there is no other reason any more.
+    pub(super) fn set_trouble(&self, trouble: Option<Trouble>) {
+        if self.stage == Stage::Open {
+            self.app.set_trouble(trouble);
+        }
+    }
+
     fn trouble(&mut self, kind: TroubleKind, why: String, refuse: bool, now: Millis, wait: Duration) {
         let retry_at = now.after(wait);
         self.retry_at = Some(retry_at);
         if !self.slots.iter().any(Slot::is_ready) {
-            self.app.set_trouble(Some(Trouble { kind, why, refuse, retry_at }));
+            self.set_trouble(Some(Trouble { kind, why, refuse, retry_at }));
         }
     }
 
@@ -290,7 +297,7 @@ impl Supervisor {
             self.retry_at = None;
             // Held again from now on: the next attempt may succeed.
             if self.app.trouble().is_some_and(|trouble| trouble.refuse) {
-                self.app.set_trouble(None);
+                self.set_trouble(None);
             }
         }
         let settled =

@@ -22,7 +22,7 @@ impl Supervisor {
                 let refuse = self.outage_since.is_some_and(|since| now.since(since) >= OUTAGE_GRACE);
                 let retry_at = now.after(std::time::Duration::from_secs(2));
                 let kind = TroubleKind::Runtime;
-                self.app.set_trouble(Some(Trouble { kind, why, refuse, retry_at }));
+                self.set_trouble(Some(Trouble { kind, why, refuse, retry_at }));
             }
             Message::Changed(id, change) => self.changed(&id, change, now),
             Message::Reload(policy) => self.reload(policy),
@@ -35,11 +35,11 @@ impl Supervisor {
     }
 
     fn close(&mut self, stage: Stage, now: Millis) {
-        self.stage = stage;
-        self.retry_at = None;
         let why = "shutting down".to_owned();
         let kind = TroubleKind::ShuttingDown;
         self.app.set_trouble(Some(Trouble { kind, why, refuse: true, retry_at: now }));
+        self.stage = stage;
+        self.retry_at = None;
     }
 
     fn reload(&mut self, policy: Arc<Policy>) {
@@ -57,7 +57,7 @@ impl Supervisor {
     fn adopt(&mut self, found: Vec<Found>, now: Millis) {
         self.adopted = true;
         self.outage_since = None;
-        self.app.set_trouble(None);
+        self.set_trouble(None);
         for it in found {
             let taken = self.slots.iter().any(|slot| slot.index == it.index);
             match it.status {

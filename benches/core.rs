@@ -1,0 +1,97 @@
+//! What each request costs before a byte of it is sent, and what each decision costs: `cargo bench --bench core`.
+
+// criterion's macros make undocumented functions.
+#![allow(missing_docs)]
+
+use std::hint::black_box;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use criterion::{Criterion, criterion_group, criterion_main};
+use pilotlight::app::clock::{self, Millis};
+use pilotlight::app::meter::Meter;
+use pilotlight::app::replica::Replica;
+use pilotlight::app::{App, Policy};
+use pilotlight::config::spec::{AppSpec, HostPattern, RouteSpec};
+use pilotlight::config::{Overrides, parse};
+use pilotlight::control::decide::{self, Observation, State};
+use pilotlight::gateway::route::{Entry, RouteTable};
+use pilotlight::runtime::{Address, Endpoint, Protocol};
+
+const APPS: usize = 10_000;
+const WORKERS: usize = 8;
+
+fn spec() -> AppSpec {
+    let text = "runtime: process\ncommand: [\"true\"]\nautoscale: {metric: rps}\n";
+    let config = parse(text, Path::new("/app/jcloud.yml"), &Overrides::default(), &|_| None);
+    config.expect("a sound file").apps.remove(0)
+}
+
+fn meter(c: &mut Criterion) {
+    let meter = Meter::new(1000, 60_000);
+    let writers: Vec<_> = (0..WORKERS).map(|_| meter.writer()).collect();
+    for second in 0..60 {
+        for writer in &writers {
+            writer.record(second * 1000);
+        }
+    }
+    c.bench_function("meter: record at the workers' clock", |b| {
+        b.iter(|| writers[0].record(clock::coarse().0));
+    });
+    c.bench_function("meter: sum of 60 s over 8 workers", |b| {
+        b.iter(|| meter.sum(black_box(0), black_box(59_999)));
+    });
+}
+
+fn route(c: &mut Criterion) {
+    let entry = |index: usize| {
+        let name = format!("app-{index}.example");
+        let host = match index % 10 {
+            0 => HostPattern::Wildcard(name),
+            _ => HostPattern::Exact(name),
+        };
+        let spec = AppSpec { routes: vec![RouteSpec { host, path: "/".to_owned() }], ..spec() };
+        Entry { app: App::new("app"), policy: Policy::new(Arc::new(spec), None) }
+    };
+    let table = RouteTable::new((0..APPS).map(entry).collect());
+    let hosts: Vec<String> = (0..4096)
+        .map(|_| match fastrand::usize(..2 * APPS) {
+            miss if miss >= APPS => format!("nobody-{miss}.example"),
+            below if below % 10 == 0 => format!("x.app-{below}.example"),
+            name => format!("app-{name}.example:8080"),
+        })
+        .collect();
+    let mut next = hosts.iter().cycle();
+    c.bench_function("route: random hosts among 10,000 apps, half of them misses", |b| {
+        b.iter(|| table.find(next.next().expect("a cycle"), black_box("/ping")));
+    });
+}
+
+fn claim(c: &mut Criterion) {
+    let app = App::new("app");
+    let endpoint =
+        |port| Endpoint { address: Address::Tcp(([127, 0, 0, 1], port).into()), protocol: Protocol::Http1 };
+    app.publish((1..=4).map(|port| Replica::new(endpoint(port))).collect());
+    c.bench_function("claim and release among 4 replicas", |b| b.iter(|| drop(app.claim())));
+}
+
+fn decision(c: &mut Criterion) {
+    let spec = spec().autoscale;
+    let seen = Observation {
+        ready: 4,
+        in_flight: 12,
+        held: 0,
+        stable: Some(43.0),
+        panic: Some(47.0),
+        rps: 47.0,
+        first_ready: Some(Millis(1000)),
+        last_ended: Some(Millis(90_000)),
+    };
+    let state = State::default();
+    let later = Millis(90_000).after(Duration::from_secs(1));
+    c.bench_function("decide", |b| b.iter(|| decide::decide(&spec, &state, black_box(&seen), later)));
+}
+
+criterion_group!(core, meter, route, claim, decision);
+criterion_main!(core);
