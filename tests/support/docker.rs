@@ -169,6 +169,14 @@ pub(crate) fn remove_labelled(label: &str) {
     }
 }
 
+/// Removes the images that a proxy has built. What they were built from stays, for the next build. Blocks.
+pub(crate) fn remove_built(instance: &str) {
+    let filter = format!("label=pilotlight.built-by={instance}");
+    for id in listed(&["images", "--quiet", "--no-trunc", "--filter", &filter]) {
+        remove(&["rmi", "--force", "--no-prune", &id]);
+    }
+}
+
 fn listed(args: &[&str]) -> Vec<String> {
     let output = StdCommand::new("docker").args(args).stdin(Stdio::null()).output();
     let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();

@@ -5,7 +5,8 @@ use std::fmt;
 use std::future::Future;
 use std::time::Duration;
 
-use tokio::task::JoinSet;
+use tokio::sync::oneshot;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::http::{Answer, Failure};
@@ -36,6 +37,22 @@ impl Outcomes {
     /// The longest wait.
     pub(crate) fn longest(&self) -> Duration {
         self.waits.iter().copied().max().unwrap_or_default()
+    }
+
+    /// Half of the waits are no longer.
+    pub(crate) fn median(&self) -> Duration {
+        let mut waits = self.waits.clone();
+        waits.sort_unstable();
+        waits.get(waits.len() / 2).copied().unwrap_or_default()
+    }
+
+    /// Panics unless every request was answered 200 and none stood out. What disturbs a load in these tests does
+    /// so for seconds; what a busy machine does to one shows in the median as well.
+    pub(crate) fn assert_undisturbed(&self) {
+        self.assert_all_ok();
+        let (longest, median) = (self.longest(), self.median());
+        let bound = Duration::from_secs(2) + 50 * median;
+        assert!(longest < bound, "one of {} waited {longest:?}, the median is {median:?}", self.sent());
     }
 
     /// Adds what another load gave.
@@ -86,6 +103,45 @@ where
         sent += 1;
     }
     collect(calls).await
+}
+
+/// A load that goes on until it is told to end, or the test does.
+pub(crate) struct Steady {
+    stop: oneshot::Sender<()>,
+    calls: JoinHandle<Outcomes>,
+}
+
+/// Begins `per_second` calls.
+pub(crate) fn steady<F>(per_second: f64, mut call: impl FnMut(usize) -> F + Send + 'static) -> Steady
+where
+    F: Future<Output = Result<Answer, Failure>> + Send + 'static,
+{
+    let (stop, mut stopped) = oneshot::channel();
+    let calls = tokio::spawn(async move {
+        let mut ticks = interval(Duration::from_secs_f64(1.0 / per_second));
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
+        let mut calls = JoinSet::new();
+        let mut sent = 0;
+        loop {
+            tokio::select! {
+                biased;
+                _ = &mut stopped => break,
+                _ = ticks.tick() => {}
+            }
+            calls.spawn(timed(call(sent)));
+            sent += 1;
+        }
+        collect(calls).await
+    });
+    Steady { stop, calls }
+}
+
+impl Steady {
+    /// Sends no more; ends with the last answer.
+    pub(crate) async fn end(self) -> Outcomes {
+        let _ = self.stop.send(());
+        self.calls.await.expect("a load does not panic")
+    }
 }
 
 /// `count` calls, all at once; ends with the last answer.

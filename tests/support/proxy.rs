@@ -25,6 +25,7 @@ const FAREWELL: Duration = Duration::from_secs(5);
 /// What a proxy is started with.
 pub(crate) struct Setup {
     runtime: &'static str,
+    place: Place,
     args: Vec<String>,
     env: Vec<(String, String)>,
     dir: TempDir,
@@ -44,12 +45,28 @@ impl Setup {
         Self::new(yaml, "docker")
     }
 
+    /// Replicas are containers. A copy of the folder `source`, in which `pilotlight` is started with no argument
+    /// but the addresses of a test.
+    pub(crate) fn docker_folder(source: &Path) -> Self {
+        let setup = Self::empty("docker", Place::Users);
+        fs::create_dir(setup.home()).expect("a folder in it, too");
+        for entry in fs::read_dir(source).expect("the folder can be read") {
+            let entry = entry.expect("so can its entries");
+            fs::copy(entry.path(), setup.home().join(entry.file_name())).expect("files can be copied");
+        }
+        setup
+    }
+
     fn new(yaml: &str, runtime: &'static str) -> Self {
-        let dir = TempDir::new().expect("a folder can be made");
-        fs::create_dir(dir.path().join("report")).expect("and one in it");
-        let setup = Self { runtime, args: Vec::new(), env: Vec::new(), dir };
+        let setup = Self::empty(runtime, Place::Ours);
         setup.write_config(yaml);
         setup
+    }
+
+    fn empty(runtime: &'static str, place: Place) -> Self {
+        let dir = TempDir::new().expect("a folder can be made");
+        fs::create_dir(dir.path().join("report")).expect("and one in it");
+        Self { runtime, place, args: Vec::new(), env: Vec::new(), dir }
     }
 
     /// One more argument.
@@ -94,18 +111,31 @@ impl Setup {
             "listen: 127.0.0.1:0\nadmin: {{listen: 127.0.0.1:0}}\nstate_dir: {}\nlog: {{level: 'info,pilotlight=debug,replica=info', format: text}}\n",
             self.state_dir().display()
         );
+        let head = if self.place == Place::Ours { head } else { String::new() };
         // In one step, as an editor would: a proxy that looks meanwhile sees the old or the new.
         let draft = self.dir().join("jcloud.yml.new");
         fs::write(&draft, head + &yaml).expect("the folder can be written");
         fs::rename(&draft, self.config_file()).expect("and the file put in its place");
     }
 
+    /// Where `jcloud.yml` lies.
+    fn home(&self) -> PathBuf {
+        match self.place {
+            Place::Ours => self.dir().to_owned(),
+            // Images are named after it, and those of two tests are to have two names.
+            Place::Users => self.dir().join(format!("app-{}", std::process::id())),
+        }
+    }
+
     fn config_file(&self) -> PathBuf {
-        self.dir().join("jcloud.yml")
+        self.home().join("jcloud.yml")
     }
 
     fn state_dir(&self) -> PathBuf {
-        self.dir().join("state")
+        match self.place {
+            Place::Ours => self.dir().join("state"),
+            Place::Users => self.home().join(".pilotlight"),
+        }
     }
 
     fn report_dir(&self) -> PathBuf {
@@ -115,6 +145,15 @@ impl Setup {
     fn log_file(&self) -> PathBuf {
         self.dir().join("proxy.log")
     }
+}
+
+/// Where `jcloud.yml` lies, and who has written it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// In the folder itself, beside all that a test keeps there.
+    Ours,
+    /// In a folder of its own, as a user has it: the proxy is started there, and nothing is put into it.
+    Users,
 }
 
 /// A proxy, running or not.
@@ -192,10 +231,25 @@ impl Proxy {
         .await;
     }
 
+    /// Replaces the app's part of `jcloud.yml`, and says nothing.
+    pub(crate) fn rewrite(&self, yaml: &str) {
+        self.setup.write_config(yaml);
+    }
+
     /// Replaces the app's part of `jcloud.yml` and says so with SIGHUP.
     pub(crate) fn reload(&self, yaml: &str) {
-        self.setup.write_config(yaml);
+        self.rewrite(yaml);
         self.signal(Signal::HUP);
+    }
+
+    /// Makes one more argument count from the next start on.
+    pub(crate) fn add_arg(&mut self, arg: &str) {
+        self.setup.args.push(arg.to_owned());
+    }
+
+    /// The folder in which replicas write down what happens to them, for a test that puts something else there.
+    pub(crate) fn report_dir(&self) -> PathBuf {
+        self.setup.report_dir()
     }
 
     /// Sends a signal.
@@ -250,11 +304,16 @@ impl Proxy {
             .open(self.setup.log_file())
             .expect("a log can be kept");
         let mut command = Command::new(env!("CARGO_BIN_EXE_pilotlight"));
-        command
-            .arg("serve")
-            .arg("--config")
-            .arg(self.setup.config_file())
-            .args(["--runtime", self.setup.runtime]);
+        match self.setup.place {
+            Place::Ours => {
+                command.arg("serve").arg("--config").arg(self.setup.config_file());
+                command.args(["--runtime", self.setup.runtime]);
+            }
+            Place::Users => {
+                command.current_dir(self.setup.home());
+                command.args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
+            }
+        }
         command.args(&self.setup.args).envs(self.setup.env.iter().cloned());
         command.stdin(Stdio::null()).stdout(log.try_clone().expect("two may write it")).stderr(log);
         self.child = Some(command.spawn().expect("the binary under test runs"));
@@ -284,6 +343,7 @@ impl Drop for Proxy {
             && let Ok(instance) = fs::read_to_string(self.setup.state_dir().join("instance"))
         {
             docker::remove_labelled(&format!("pilotlight.instance={}", instance.trim()));
+            docker::remove_built(instance.trim());
         }
         if std::thread::panicking() {
             eprintln!("--- what the proxy wrote ---\n{}--- end ---", self.log());
