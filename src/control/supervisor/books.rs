@@ -304,6 +304,7 @@ impl Supervisor {
             |slot: &Slot| matches!(&slot.phase, Phase::Ready(running) if now.since(running.since) >= SETTLED);
         if self.retry_at.is_none() && self.slots.iter().any(settled) {
             self.backoff.reset();
+            self.died_young = None;
         }
     }
 }

@@ -240,7 +240,8 @@ impl Supervisor {
     fn died(&mut self, at: usize, why: &str, now: Millis) {
         let Some(running) = self.slots[at].running() else { return };
         running.replica.gate().close();
-        let (id, lived) = (running.id.clone(), now.since(running.since));
+        let (id, since) = (running.id.clone(), running.since);
+        let lived = now.since(since);
         let was_live = self.slots[at].is_live();
         let number = self.slots[at].number;
         self.slots[at].phase = Phase::Stopping;
@@ -252,11 +253,20 @@ impl Supervisor {
             tracing::error!(app, replica = %id, ?lived, why = logged, output, "a replica has ended");
             Report::Stopped(number, tasks::stop(&*runtime, &id, grace).await)
         });
-        if was_live && lived < SETTLED {
-            let soon = format!("{why}, {:.1} s after it was ready", lived.as_secs_f64());
-            self.fail(TroubleKind::StartFailed, soon, now);
-        } else if was_live {
+        if was_live && lived >= SETTLED {
             self.backoff.reset();
+            self.died_young = None;
+        } else if was_live {
+            // One end, or several at once, may be anybody's doing and is made good at once. Where what has been
+            // started in its place ends as soon, the app is at fault.
+            let again = self.died_young.is_some_and(|before| since > before);
+            if again || self.died_young.is_none() {
+                self.died_young = Some(now);
+            }
+            if again {
+                let soon = format!("{why}, {:.1} s after it was ready", lived.as_secs_f64());
+                self.fail(TroubleKind::StartFailed, soon, now);
+            }
         }
     }
 

@@ -81,6 +81,8 @@ pub struct Supervisor {
     reading_cpu: bool,
     backoff: Backoff,
     retry_at: Option<Millis>,
+    /// When a replica that had just become ready last ended, unless one has lived long enough since.
+    died_young: Option<Millis>,
     /// Key and generation of each replica that the data plane has.
     published: Vec<(u64, u32)>,
     outage_since: Option<Millis>,
@@ -137,6 +139,7 @@ impl Supervisor {
             reading_cpu: false,
             backoff: Backoff::new(Duration::from_secs(1), Duration::from_mins(1)),
             retry_at: None,
+            died_young: None,
             published: Vec::new(),
             outage_since: Some(clock::now()),
         }
