@@ -16,7 +16,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use super::engine::{Engine, LOOK};
 use super::{labels, look};
-use crate::runtime::{Change, Event, Exit, Identity, ReplicaId};
+use crate::runtime::{Change, Event, Exit, Identity, ReplicaId, Status};
 
 /// Events that wait for the receiver; further ones wait in the engine.
 const WAITING: usize = 256;
@@ -149,8 +149,14 @@ impl Watch {
             }
             "health_status: unhealthy" => Change::Unhealthy,
             "health_status: healthy" => Change::Healthy,
-            // By somebody else's hand: whether it can serve now is for a look to tell.
-            "pause" | "unpause" | "rename" => return self.tell(Event::Resync).await,
+            // By somebody else's hand. The list of all containers learns of it only after the message, and then
+            // it is too late; the container itself is asked.
+            "pause" => match self.paused(&id).await {
+                Some(exit) => Change::Exited(exit),
+                None => return self.tell(Event::Resync).await,
+            },
+            // Whether it can serve now is for a look to tell.
+            "unpause" | "rename" => return self.tell(Event::Resync).await,
             _ => return Ok(()),
         };
         let app = attributes.get(labels::APP).cloned().unwrap_or_default();
@@ -171,6 +177,19 @@ impl Watch {
             exit.out_of_memory = state.is_some_and(|state| look::exit(&state).out_of_memory);
         }
         exit
+    }
+
+    /// What a paused container counts as; `None` where it goes on, or nobody knows.
+    async fn paused(&self, id: &str) -> Option<Exit> {
+        let what = "look at a container that was paused";
+        let inspected = self
+            .engine
+            .call(what, LOOK, |docker| async move { docker.inspect_container(id, None).await })
+            .await;
+        match look::status(&inspected.ok()?) {
+            Status::Exited(exit) => Some(exit),
+            Status::Running(_) | Status::Gone => None,
+        }
     }
 
     async fn tell(&self, event: Event) -> Result<(), Dropped> {
