@@ -7,6 +7,8 @@ pub(crate) mod app;
 pub(crate) mod docker;
 pub(crate) mod http;
 pub(crate) mod load;
+pub(crate) mod neighbour;
 pub(crate) mod processes;
 pub(crate) mod proxy;
+pub(crate) mod relay;
 pub(crate) mod wait;
