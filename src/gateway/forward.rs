@@ -43,10 +43,7 @@ async fn forward(
     mut request: Request<Incoming>,
 ) -> Result<Response<Body>, Reject> {
     let started = Instant::now();
-    let has_length = || {
-        let (method, target) = (request.method().as_str(), request.uri().to_string());
-        client.with_head(|head| checks::has_length(head, method, &target))
-    };
+    let has_length = || client.with_head(|head| checks::has_length(head, request.method().as_str()));
     let target = checks::check(&request, has_length)?;
     if target.path == HEALTH_PATH {
         return Ok(respond::text_response(StatusCode::OK, "ok\n"));
