@@ -60,7 +60,6 @@ async fn forward(
     let upgrading = headers::upgrade_of(request.headers());
     let on_upgrade = upgrading.is_some().then(|| hyper::upgrade::on(&mut request));
     let (mut head, body) = request.into_parts();
-    let version = head.version;
     prepare_head(&mut head, routes.table.entry(found.entry).policy.as_ref(), found.prefix)?;
     headers::prepare_request(&mut head.headers, client.ip(), upgrading);
     let (upload, progress) = Upload::new(body);
@@ -70,7 +69,9 @@ async fn forward(
     let (mut head, incoming) = response.into_parts();
     let switching = head.status == StatusCode::SWITCHING_PROTOCOLS;
     headers::prepare_response(&mut head.headers, switching);
-    head.version = version;
+    // The client's version is the parser's to know; told of an older one here, it would close the connection of a
+    // client that has asked to keep it.
+    head.version = Version::HTTP_11;
     if !switching {
         return Ok(Response::from_parts(head, Body::upstream(incoming, lease)));
     }
