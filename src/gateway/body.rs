@@ -3,8 +3,9 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
@@ -96,25 +97,42 @@ pub struct Upload {
 
 /// How far an upload has come.
 #[derive(Debug, Default)]
-pub struct Progress(AtomicU64);
-
-/// The upload has ended, with its trailers.
-const DONE: u64 = u64::MAX;
+pub struct Progress {
+    /// When the first piece was handed on; 0: none was.
+    first: AtomicU64,
+    /// When the last one was.
+    last: AtomicU64,
+    /// All has been handed on, with the trailers.
+    done: AtomicBool,
+}
 
 impl Progress {
     /// Whether the whole body has been handed on.
     #[must_use]
     pub fn done(&self) -> bool {
-        self.0.load(Ordering::Relaxed) == DONE
+        self.done.load(Ordering::Relaxed)
     }
 
     /// When a piece was last handed on, unless all of it has been or none.
     #[must_use]
     pub fn last(&self) -> Option<Millis> {
-        match self.0.load(Ordering::Relaxed) {
-            0 | DONE => None,
-            at => Some(Millis(at)),
+        let last = self.last.load(Ordering::Relaxed);
+        (last > 0 && !self.done()).then_some(Millis(last))
+    }
+
+    /// How long it took from the first piece to the last so far.
+    #[must_use]
+    pub fn took(&self) -> Duration {
+        let at = |time: &AtomicU64| Millis(time.load(Ordering::Relaxed));
+        at(&self.last).since(at(&self.first))
+    }
+
+    fn note(&self, now: Millis, ended: bool) {
+        if self.first.load(Ordering::Relaxed) == 0 {
+            self.first.store(now.0, Ordering::Relaxed);
         }
+        self.last.store(now.0, Ordering::Relaxed);
+        self.done.store(ended, Ordering::Relaxed);
     }
 }
 
@@ -149,8 +167,7 @@ impl HttpBody for Upload {
         let frame = ready!(Pin::new(&mut *incoming).poll_frame(cx));
         if let Some(progress) = &this.progress {
             let ended = frame.is_none() || incoming.is_end_stream();
-            let at = if ended { DONE } else { clock::coarse().0 };
-            progress.0.store(at, Ordering::Relaxed);
+            progress.note(clock::coarse(), ended);
         }
         Poll::Ready(frame)
     }

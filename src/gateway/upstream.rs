@@ -114,11 +114,16 @@ impl Exchange {
         }
     }
 
-    /// A later deadline where the request's body has moved within the last `timeout`.
+    /// A later deadline for a request with a body. While that is under way, it may not stop for `timeout`; once it
+    /// has come to its end, the time that it took is not the replica's.
     fn put_off(&self) -> Option<Instant> {
-        let last = self.progress.as_ref()?.last()?;
-        let left = self.timeout.checked_sub(clock::coarse().since(last))?;
-        (!left.is_zero()).then(|| Instant::now() + left)
+        let progress = self.progress.as_ref()?;
+        let now = Instant::now();
+        let later = match progress.last() {
+            Some(last) => now + self.timeout.checked_sub(clock::coarse().since(last))?,
+            None => self.deadline + progress.took(),
+        };
+        (later > now).then_some(later)
     }
 }
 
