@@ -12,3 +12,5 @@ pub(crate) mod processes;
 pub(crate) mod proxy;
 pub(crate) mod relay;
 pub(crate) mod wait;
+pub(crate) mod wire;
+pub(crate) mod yaml;

@@ -1,0 +1,117 @@
+//! Replicas that answer badly, late or not at all.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::stream;
+use http_body_util::StreamBody;
+use hyper::body::Frame;
+
+use crate::proxy;
+use crate::support::http::{Call, Failure, get};
+use crate::support::wire::Wire;
+
+#[tokio::test]
+async fn an_answer_that_breaks_off_has_no_clean_end() {
+    let proxy = proxy(&[], "").await;
+    let answer = Call::get(proxy.address(), "/die-mid-body?n=8192").send().await;
+    assert!(answer.is_err(), "{answer:?}");
+    let mut wire = Wire::sent(proxy.address(), "GET /die-mid-body?n=8192 HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    assert!(wire.head().await.contains("content-length: 8192"));
+    assert_eq!(wire.take(4096).await.len(), 4096, "what came is passed on");
+    assert!(wire.is_cut().await);
+    assert_eq!(proxy.only_app().await["in_flight"], 0);
+    assert_eq!(get(proxy.address(), "/id").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_chunked_answer_that_breaks_off_has_no_last_chunk() {
+    let proxy = proxy(&[("EXIT_AFTER_MS", "1500")], "").await;
+    let answer = Call::get(proxy.address(), "/stream?chunks=1000&every_ms=50").send().await;
+    assert!(answer.is_err(), "the replica died in the middle: {answer:?}");
+}
+
+#[tokio::test]
+async fn an_answer_that_is_no_http_is_upstream_protocol() {
+    let garbage = proxy(&[("MODE", "garbage")], "").await;
+    for call in [Call::get(garbage.address(), "/"), Call::post(garbage.address(), "/", "x")] {
+        let answer = call.send().await.unwrap();
+        assert_eq!((answer.status, answer.reason()), (502, "upstream-protocol"));
+    }
+    let spoilt = proxy(&[], "").await;
+    let answer = get(spoilt.address(), "/garbage").await;
+    assert_eq!((answer.status, answer.reason()), (502, "upstream-protocol"));
+    assert_eq!(get(spoilt.address(), "/id").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_replica_that_never_answers_is_upstream_timeout() {
+    let proxy = proxy(&[("NEVER_ANSWER", "1")], "timeout: 700ms").await;
+    for call in [Call::get(proxy.address(), "/"), Call::post(proxy.address(), "/", "x")] {
+        let answer = call.send().await.unwrap();
+        assert_eq!((answer.status, answer.reason()), (504, "upstream-timeout"));
+    }
+}
+
+#[tokio::test]
+async fn a_late_answer_leaves_nothing_behind_for_the_next() {
+    let proxy = proxy(&[], "timeout: 500ms").await;
+    assert_eq!(get(proxy.address(), "/id").await.status, 200);
+    for _ in 0..3 {
+        let late = get(proxy.address(), "/sleep?ms=800").await;
+        assert_eq!((late.status, late.reason()), (504, "upstream-timeout"));
+        assert_eq!(get(proxy.address(), "/").await.text(), "test-app\n");
+    }
+}
+
+#[tokio::test]
+async fn the_timeout_ends_with_the_answers_head() {
+    let proxy = proxy(&[], "timeout: 1s").await;
+    let answer = get(proxy.address(), "/stream?chunks=25&every_ms=100&size=4").await;
+    assert_eq!((answer.status, answer.body.len()), (200, 100), "2.5 s of body");
+}
+
+/// `count` pieces of ten bytes, `every` so many milliseconds.
+fn pieces(
+    count: usize,
+    every: u64,
+) -> StreamBody<impl futures_util::Stream<Item = Result<Frame<Bytes>, Failure>>> {
+    StreamBody::new(stream::unfold(0, move |sent| async move {
+        if sent == count {
+            return None;
+        }
+        tokio::time::sleep(Duration::from_millis(every)).await;
+        Some((Ok(Frame::data(Bytes::from_static(b"0123456789"))), sent + 1))
+    }))
+}
+
+#[tokio::test]
+async fn an_upload_is_not_cut_while_bytes_arrive() {
+    let proxy = proxy(&[], "timeout: 1s").await;
+    let body = pieces(30, 100);
+    let answer = Call::post(proxy.address(), "/slow-body", "").body(body).send().await.unwrap();
+    assert_eq!((answer.status, answer.text()), (200, "300\n"));
+}
+
+/// The time that a client takes to send is not the replica's: it has its `timeout` beside.
+#[tokio::test]
+async fn a_slow_upload_leaves_the_replica_its_time() {
+    let proxy = proxy(&[], "timeout: 2s").await;
+    assert_eq!(get(proxy.address(), "/id").await.status, 200);
+    // The replica answers a second after the last piece, at 4 s; it has until 5 s.
+    let body = pieces(30, 100);
+    let answer = Call::post(proxy.address(), "/sleep?ms=4000", "").body(body).send().await.unwrap();
+    assert_eq!((answer.status, answer.reason()), (200, ""));
+}
+
+#[tokio::test]
+async fn an_upload_that_stops_is_cut() {
+    let proxy = proxy(&[], "timeout: 700ms").await;
+    let mut wire = Wire::sent(
+        proxy.address(),
+        "POST /slow-body HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nhalf of it",
+    )
+    .await;
+    let reply = wire.reply().await;
+    assert_eq!((reply.status(), reply.header("x-pilotlight-reason")), (504, "upstream-timeout"));
+}

@@ -1,0 +1,153 @@
+//! A client that writes its bytes itself, for what a well-behaved one would never send, and that reads answers
+//! one by one.
+
+use std::io;
+use std::net::SocketAddr;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use super::wait::LIMIT;
+
+/// One connection.
+pub(crate) struct Wire {
+    stream: TcpStream,
+    /// What has arrived and was not asked for yet.
+    arrived: Vec<u8>,
+}
+
+/// One answer as it came.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    /// Status line and headers.
+    pub(crate) head: String,
+    /// Without the chunks' frames.
+    pub(crate) body: Vec<u8>,
+}
+
+impl Reply {
+    /// The number in the status line.
+    pub(crate) fn status(&self) -> u16 {
+        let code = self.head.split(' ').nth(1).and_then(|code| code.parse().ok());
+        code.unwrap_or_else(|| panic!("no status line: {:?}", self.head))
+    }
+
+    /// One header; empty where there is none.
+    pub(crate) fn header(&self, name: &str) -> &str {
+        let mut lines = self.head.lines().skip(1).filter_map(|line| line.split_once(':'));
+        lines.find(|(found, _)| found.eq_ignore_ascii_case(name)).map_or("", |(_, value)| value.trim())
+    }
+
+    /// The body as text.
+    pub(crate) fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).expect("the test app writes text")
+    }
+}
+
+impl Wire {
+    /// A new connection.
+    pub(crate) async fn open(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).await.expect("somebody listens");
+        stream.set_nodelay(true).expect("a socket can be told");
+        Self { stream, arrived: Vec::new() }
+    }
+
+    /// A new connection, with these bytes sent.
+    pub(crate) async fn sent(address: SocketAddr, bytes: impl AsRef<[u8]>) -> Self {
+        let mut wire = Self::open(address).await;
+        wire.send(bytes).await;
+        wire
+    }
+
+    /// Sends bytes as they are.
+    pub(crate) async fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        let sending = self.stream.write_all(bytes.as_ref());
+        timeout(LIMIT, sending).await.expect("somebody reads").expect("the connection stands");
+    }
+
+    /// Says that nothing more will be sent.
+    pub(crate) async fn finish(&mut self) {
+        self.stream.shutdown().await.expect("the connection stands");
+    }
+
+    /// Closes with a reset.
+    pub(crate) fn reset(self) {
+        self.stream.set_zero_linger().expect("a socket can be told");
+    }
+
+    /// Whether nothing has arrived so far.
+    pub(crate) fn is_silent(&self) -> bool {
+        let read = self.stream.try_read(&mut [0]);
+        self.arrived.is_empty() && matches!(&read, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+    }
+
+    /// One answer to a request that was not HEAD.
+    pub(crate) async fn reply(&mut self) -> Reply {
+        let head = self.head().await;
+        let mut reply = Reply { head, body: Vec::new() };
+        if reply.header("transfer-encoding") == "chunked" {
+            while let Some(chunk) = self.chunk().await {
+                reply.body.extend(chunk);
+            }
+        } else {
+            let length = reply.header("content-length").parse().unwrap_or(0);
+            reply.body = self.take(length).await;
+        }
+        reply
+    }
+
+    /// Status line and headers alone.
+    pub(crate) async fn head(&mut self) -> String {
+        let head = self.up_to(b"\r\n\r\n").await;
+        String::from_utf8(head).expect("heads of tests are text")
+    }
+
+    /// One chunk of a chunked body; nothing after the last, trailers skipped.
+    pub(crate) async fn chunk(&mut self) -> Option<Vec<u8>> {
+        let line = self.up_to(b"\r\n").await;
+        let length = std::str::from_utf8(&line).ok().and_then(|l| usize::from_str_radix(l.trim(), 16).ok());
+        let length = length.unwrap_or_else(|| panic!("no chunk: {line:?}"));
+        if length == 0 {
+            while self.up_to(b"\r\n").await != b"\r\n" {}
+            return None;
+        }
+        let chunk = self.take(length).await;
+        self.take(2).await;
+        Some(chunk)
+    }
+
+    /// So many bytes.
+    pub(crate) async fn take(&mut self, length: usize) -> Vec<u8> {
+        while self.arrived.len() < length {
+            assert!(self.more().await.expect("the connection stands"), "closed after {:?}", self.arrived);
+        }
+        self.arrived.drain(..length).collect()
+    }
+
+    /// All that comes until the other side closes, or the error with which it breaks off.
+    pub(crate) async fn rest(&mut self) -> io::Result<Vec<u8>> {
+        while self.more().await? {}
+        Ok(std::mem::take(&mut self.arrived))
+    }
+
+    /// Whether the other side has closed the connection, by an end or by a reset, before anything else came.
+    pub(crate) async fn is_cut(&mut self) -> bool {
+        self.rest().await.is_ok_and(|rest| rest.is_empty()) || self.arrived.is_empty()
+    }
+
+    async fn up_to(&mut self, end: &[u8]) -> Vec<u8> {
+        loop {
+            if let Some(at) = self.arrived.windows(end.len()).position(|window| window == end) {
+                return self.arrived.drain(..at + end.len()).collect();
+            }
+            let so_far = String::from_utf8_lossy(&self.arrived).into_owned();
+            assert!(self.more().await.expect("the connection stands"), "closed after {so_far:?}");
+        }
+    }
+
+    async fn more(&mut self) -> io::Result<bool> {
+        let read = timeout(LIMIT, self.stream.read_buf(&mut self.arrived)).await;
+        read.unwrap_or_else(|_| panic!("nothing came for {LIMIT:?}")).map(|count| count > 0)
+    }
+}
