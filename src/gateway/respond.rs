@@ -1,7 +1,7 @@
 //! The one table that turns an outcome into a response.
 
 use bytes::Bytes;
-use http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{ALLOW, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 
 use crate::app::clock::{self, Millis};
@@ -61,6 +61,10 @@ impl Reject {
         headers.insert(REASON, header_text(&reason));
         if let Some(seconds) = retry_after {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if matches!(self, Self::BadRequest(_) | Self::Connect) {
+            // Where such a request ends is in doubt, and so is what follows it.
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
         if matches!(self, Self::Connect) {
             headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
