@@ -66,6 +66,12 @@ impl Wire {
         timeout(LIMIT, sending).await.expect("somebody reads").expect("the connection stands");
     }
 
+    /// Sends bytes to somebody who may close before the last of them.
+    pub(crate) async fn try_send(&mut self, bytes: impl AsRef<[u8]>) {
+        let sending = self.stream.write_all(bytes.as_ref());
+        let _closed = timeout(LIMIT, sending).await.expect("somebody reads, or closes");
+    }
+
     /// Says that nothing more will be sent.
     pub(crate) async fn finish(&mut self) {
         self.stream.shutdown().await.expect("the connection stands");
