@@ -67,8 +67,8 @@ impl Client {
         look(&self.head.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Resolves when the client has closed its end. For requests whose body nobody reads yet: the parser watches
-    /// the others itself.
+    /// Resolves when the client has closed its end. The parser notices that by itself only where neither a body
+    /// nor a further request waits to be read.
     pub async fn gone(&self) {
         loop {
             match self.stream.ready(Interest::READABLE).await {

@@ -122,7 +122,7 @@ impl Way<'_> {
         let mut request = Request::from_parts(head, upload);
         let mut attempt = 1;
         loop {
-            let claim = self.claim(&entry.app, &entry.policy, deadline, progress.is_some()).await?;
+            let claim = self.claim(&entry.app, &entry.policy, deadline).await?;
             let exchange = Exchange {
                 pool: Rc::clone(&self.worker.pool),
                 claim,
@@ -152,13 +152,7 @@ impl Way<'_> {
     }
 
     /// A claim at once, or after its turn in the hold queue.
-    async fn claim(
-        &self,
-        app: &Arc<App>,
-        policy: &Policy,
-        deadline: Instant,
-        body_pending: bool,
-    ) -> Result<Claim, Reject> {
+    async fn claim(&self, app: &Arc<App>, policy: &Policy, deadline: Instant) -> Result<Claim, Reject> {
         if let Some(claim) = app.claim() {
             return Ok(claim);
         }
@@ -166,9 +160,7 @@ impl Way<'_> {
         let time = hold.timeout.min(deadline.saturating_duration_since(Instant::now()));
         let time = time.max(Duration::from_millis(1));
         let waiting = app.wait(hold.max, time);
-        if !body_pending {
-            return waiting.await.map_err(Reject::Denied);
-        }
+        // The parser watches only a client of whom there is nothing left to read.
         tokio::select! {
             claim = waiting => claim.map_err(Reject::Denied),
             () = self.client.gone() => Err(Reject::ClientGone),
