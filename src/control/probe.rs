@@ -56,13 +56,11 @@ pub async fn until_ready(
             Ok(Err(why)) => why,
             Err(_elapsed) => "no answer".to_owned(),
         };
-        let now = Instant::now();
-        if now >= deadline {
-            return Err(NotReady::TimedOut { after: health.start_timeout, last });
-        }
-        let nudged = tokio::time::timeout_at((now + pause).min(deadline), nudge.notified()).await.is_ok();
+        let next = (Instant::now() + pause).min(deadline);
+        let nudged = tokio::time::timeout_at(next, nudge.notified()).await.is_ok();
         pause = (pause * 2).min(LONGEST_PAUSE);
-        if nudged || Instant::now() >= look_at {
+        let over = Instant::now() >= deadline;
+        if nudged || (!over && Instant::now() >= look_at) {
             match runtime.status(id).await {
                 Ok(Status::Exited(exit)) => return Err(NotReady::Exited(exit)),
                 Ok(Status::Gone) => return Err(NotReady::Gone),
@@ -70,6 +68,10 @@ pub async fn until_ready(
                 Err(error) => tracing::debug!(replica = %id, %error, "cannot look at a replica"),
             }
             look_at = Instant::now() + LOOK;
+        }
+        // Another attempt would have no time, and nothing to say of why.
+        if over || Instant::now() >= deadline {
+            return Err(NotReady::TimedOut { after: health.start_timeout, last });
         }
     }
 }
