@@ -76,31 +76,32 @@ pub async fn until_ready(
     }
 }
 
-/// Looks once whether a replica that was ready still runs and answers; gives where.
+/// Looks once whether a replica that was ready still runs and answers; gives where. It was last at `known`, and
+/// is looked for there when the runtime cannot be asked: an engine that is away ends no replica.
 ///
 /// # Errors
 /// The exit, where it has ended.
 pub async fn verify(
     runtime: &dyn Runtime,
     id: &ReplicaId,
+    known: &Endpoint,
     health: &HealthSpec,
 ) -> Result<Endpoint, Option<Exit>> {
-    match runtime.status(id).await {
-        Ok(Status::Running(endpoint)) => {
-            // A running replica is given its time to answer again.
-            let patience = HealthSpec { start_timeout: VERIFY, ..health.clone() };
-            match until_ready(runtime, id, &endpoint, &patience, &Notify::new()).await {
-                Ok(()) => Ok(endpoint),
-                Err(NotReady::Exited(exit)) => Err(Some(exit)),
-                Err(_) => Err(None),
-            }
-        }
-        Ok(Status::Exited(exit)) => Err(Some(exit)),
-        Ok(Status::Gone) => Err(None),
+    let endpoint = match runtime.status(id).await {
+        Ok(Status::Running(endpoint)) => endpoint,
+        Ok(Status::Exited(exit)) => return Err(Some(exit)),
+        Ok(Status::Gone) => return Err(None),
         Err(error) => {
-            tracing::warn!(replica = %id, %error, "cannot look at a replica that cannot be reached");
-            Err(None)
+            tracing::warn!(replica = %id, %error, "cannot ask about a replica that cannot be reached");
+            known.clone()
         }
+    };
+    // It is given its time to answer again.
+    let patience = HealthSpec { start_timeout: VERIFY, ..health.clone() };
+    match until_ready(runtime, id, &endpoint, &patience, &Notify::new()).await {
+        Ok(()) => Ok(endpoint),
+        Err(NotReady::Exited(exit)) => Err(Some(exit)),
+        Err(_) => Err(None),
     }
 }
 

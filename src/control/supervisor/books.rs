@@ -219,11 +219,13 @@ impl Supervisor {
     /// Finds out whether a suspect still runs, and where.
     pub(super) fn verify(&mut self, at: usize) {
         let slot = &self.slots[at];
-        let Some(id) = slot.id().cloned() else { return };
+        let Some(running) = slot.running() else { return };
+        let (id, known) = (running.id.clone(), running.replica.endpoint.clone());
         let (runtime, number) = (Arc::clone(&self.runtime), slot.number);
         let health = self.policy.spec.health.clone();
-        self.tasks
-            .spawn(async move { Report::Verified(number, probe::verify(&*runtime, &id, &health).await) });
+        self.tasks.spawn(async move {
+            Report::Verified(number, probe::verify(&*runtime, &id, &known, &health).await)
+        });
     }
 
     /// A replica answers: it takes requests from now on.
