@@ -6,7 +6,7 @@ mod support;
 use std::os::unix::fs::symlink;
 use std::time::Duration;
 
-use support::docker::{Events, need_app_image, replicas};
+use support::docker::{Events, docker, need_app_image, replicas};
 use support::http::{Answer, Call, get};
 use support::neighbour::{self, Neighbour};
 use support::proxy::{Proxy, Setup};
@@ -166,11 +166,35 @@ async fn a_death_that_nobody_told_is_seen_by_the_requests_themselves() {
     let before = until_served(&proxy, "localhost").await.text().to_owned();
     let victim = replicas(&proxy.instance()).await.remove(0);
     relay.cut().await;
-    support::docker::docker(&["kill", victim.id()]).await;
+    docker(&["kill", victim.id()]).await;
     let held = tokio::spawn(Call::get(proxy.address(), "/id").send());
     wait_for_async("it is held", || async { (proxy.only_app().await["held"] == 1).then_some(()) }).await;
     relay.restore().await;
     let answer = held.await.expect("no panic").expect("an answer");
     assert_eq!(answer.status, 200, "{}", answer.reason());
     assert_ne!(answer.text(), before);
+}
+
+/// A replica that cannot be reached for a moment is not given up because nobody can be asked about it.
+#[tokio::test]
+async fn a_replica_that_comes_back_while_the_engine_is_away_serves_on() {
+    need_app_image().await;
+    let events = Events::listen();
+    let setup = setup("name: web\nimage: {app}\nkeep_alive: 1ms\nautoscale: {min: 1, max: 1}\n");
+    let mut relay = Relay::open(&setup.dir().join("report/engine.sock"));
+    let proxy = setup.start().await;
+    let before = until_served(&proxy, "localhost").await.text().to_owned();
+    let replica = replicas(&proxy.instance()).await.remove(0);
+    let network = format!("pilotlight-{}", &proxy.instance()[..8]);
+    relay.cut().await;
+    docker(&["network", "disconnect", &network, replica.id()]).await;
+    let held = tokio::spawn(Call::get(proxy.address(), "/id").send());
+    wait_until("it is missed", || proxy.log().contains("a replica cannot be reached")).await;
+    docker(&["network", "connect", &network, replica.id()]).await;
+    let answer = held.await.expect("no panic").expect("an answer");
+    assert_eq!(answer.status, 200, "{}", answer.reason());
+    assert_eq!(answer.text(), before);
+    relay.restore().await;
+    assert_eq!(get(proxy.address(), "/id").await.text(), before);
+    assert_eq!(events.count(&proxy.instance(), "die"), 0);
 }
