@@ -28,7 +28,7 @@ impl Stage {
         let yaml = format!("docker: {{allow: ['{{report}}']}}\napps:\n{}{HURT}", neighbour::YAML);
         let proxy = Setup::docker(&yaml).start().await;
         let calm = Neighbour::of(&proxy).await;
-        let before = ok(get(proxy.address(), "/id").await);
+        let before = ok(&get(proxy.address(), "/id").await);
         let victim = Self::containers(&proxy).await.remove(0);
         Self { proxy, calm, victim, before }
     }
@@ -48,7 +48,7 @@ impl Stage {
                 .then_some(found)
         })
         .await;
-        let now = ok(get(proxy.address(), "/id").await);
+        let now = ok(&get(proxy.address(), "/id").await);
         assert_ne!(now, before);
         assert!(now.starts_with(&left[0].id()[..12]), "{now}");
         calm.assert_undisturbed().await;
@@ -59,7 +59,7 @@ impl Stage {
     }
 }
 
-fn ok(answer: Answer) -> String {
+fn ok(answer: &Answer) -> String {
     assert_eq!(answer.status, 200, "{}", answer.reason());
     answer.text().to_owned()
 }
@@ -69,7 +69,7 @@ async fn the_next_request_is_answered(by_hand: &[&str]) {
     let stage = Stage::new().await;
     docker(&[by_hand, &[stage.victim.id()]].concat()).await;
     // By another container; or by a paused one, which may finish what it has before it is removed.
-    assert_ne!(ok(get(stage.proxy.address(), "/id").await), "");
+    assert_ne!(ok(&get(stage.proxy.address(), "/id").await), "");
     assert!(stage.retries() <= 1, "{} retries", stage.retries());
     stage.replaced().await;
 }
@@ -86,7 +86,7 @@ async fn no_request_fails(by_hand: &[&str]) {
     .await;
     docker(&[by_hand, &[stage.victim.id()]].concat()).await;
     wait_for_async("another serves", || async {
-        (stage.proxy.report().replicas().len() > 2 || ok(get(address, "/id").await) != stage.before)
+        (stage.proxy.report().replicas().len() > 2 || ok(&get(address, "/id").await) != stage.before)
             .then_some(())
     })
     .await;
@@ -141,14 +141,14 @@ async fn restarted_under_load_and_no_request_fails() {
     let load = load::steady(20.0, move |_| Call::get(address, "/ping").send());
     // The proxy clears away what has ended, so that the second half of a restart may find nothing to start.
     let _either = try_docker(&["restart", stage.victim.id()]).await;
-    assert_ne!(ok(get(address, "/id").await), "");
+    assert_ne!(ok(&get(address, "/id").await), "");
     load.end().await.assert_all_ok();
     let containers = wait_for_async("one container is left", || async {
         let found = Stage::containers(&stage.proxy).await;
         (found.len() == 1 && found[0].state() == "running").then_some(found)
     })
     .await;
-    assert!(ok(get(address, "/id").await).starts_with(&containers[0].id()[..12]));
+    assert!(ok(&get(address, "/id").await).starts_with(&containers[0].id()[..12]));
     stage.calm.assert_undisturbed().await;
 }
 
@@ -173,7 +173,7 @@ async fn moved_to_another_address_and_the_next_request_is_answered() {
     assert_eq!(moved.started_at(), stage.victim.started_at());
     for _ in 0..2 {
         assert_eq!(
-            ok(get(stage.proxy.address(), "/id").await),
+            ok(&get(stage.proxy.address(), "/id").await),
             stage.before,
             "the same one, where it is now"
         );
