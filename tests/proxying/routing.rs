@@ -9,17 +9,17 @@ use crate::support::yaml;
 async fn counts(proxy: &Proxy) -> Vec<(String, u64)> {
     let apps = get(proxy.admin(), "/api/apps").await.json();
     let apps = apps.as_array().expect("a list").iter();
-    apps.map(|app| (app["name"].as_str().unwrap().to_owned(), app["requests"].as_u64().unwrap())).collect()
+    apps.map(|app| (app["name"].to_string(), app["requests"].as_u64().expect("a number"))).collect()
 }
 
 /// Sends `GET path` for `host`, and says which app got it.
 async fn taker(proxy: &Proxy, host: &str, path: &str) -> (String, Answer) {
     let before = counts(proxy).await;
-    let answer = Call::get(proxy.address(), path).host(host).send().await.unwrap();
+    let answer = Call::get(proxy.address(), path).host(host).send().await.expect("an answer");
     let after = counts(proxy).await;
     let grown = after.into_iter().zip(before).filter(|(after, before)| after.1 > before.1);
     let grown: Vec<_> = grown.map(|(after, _)| after.0).collect();
-    (grown.join(" and "), answer)
+    (grown.join(" and ").replace('"', ""), answer)
 }
 
 #[tokio::test]
