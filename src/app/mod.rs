@@ -137,13 +137,16 @@ impl App {
             self.call();
             return Err(Denied::Trouble(trouble));
         }
-        let ticket = match self.hold.enqueue(max, || self.claim_any()) {
-            Ok(ticket) => ticket,
-            Err(QueueFull) => return Err(Denied::QueueFull),
-        };
+        // Before the queue is tried: that it is full, or has no place at all, is a wake too.
         let _first =
             self.woken_at.compare_exchange(0, clock::coarse().0.max(1), Ordering::Relaxed, Ordering::Relaxed);
+        let queued = self.hold.enqueue(max, || self.claim_any());
         self.call();
+        let ticket = queued.map_err(|QueueFull| Denied::QueueFull)?;
+        // Refused meanwhile, by one who may have told the tickets before this one was there.
+        if let Some(trouble) = self.trouble().filter(|trouble| trouble.refuse) {
+            return Err(Denied::Trouble(trouble));
+        }
         match tokio::time::timeout(time, ticket).await {
             Ok(Ok(claim)) => Ok(claim),
             Ok(Err(trouble)) => Err(Denied::Trouble(trouble)),

@@ -132,7 +132,7 @@ impl Proxy {
         let admin = tokio::spawn(admin::serve(tokio::net::TcpListener::from_std(self.admin)?, board));
 
         let (stop, stopping) = watch::channel(None);
-        let gateway = Gateway { routes, shared: Shared::default(), stop: stopping };
+        let gateway = Gateway { routes, shared: Shared::default(), stop: stopping, open: Arc::default() };
         let workers = start_workers(spec.workers, &gateway, &self.listeners)?;
         // From here on the workers' duplicates are the only ones: what they close is closed.
         drop(self.listeners);

@@ -62,6 +62,12 @@ impl Client {
         }
     }
 
+    /// No head will come any more.
+    pub fn forget_head(&self) {
+        self.in_head.store(false, Ordering::Relaxed);
+        *self.head.lock().unwrap_or_else(PoisonError::into_inner) = Vec::new();
+    }
+
     /// Looks at what has arrived of the current head.
     pub fn with_head<T>(&self, look: impl FnOnce(&[u8]) -> T) -> T {
         look(&self.head.lock().unwrap_or_else(PoisonError::into_inner))

@@ -33,7 +33,11 @@ pub async fn answer(worker: Rc<Worker>, client: Arc<Client>, request: Request<In
         Ok(response) => response,
         Err(reject) => reject.response(),
     };
-    client.head_expected();
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        client.forget_head();
+    } else {
+        client.head_expected();
+    }
     response
 }
 

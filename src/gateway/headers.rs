@@ -3,7 +3,9 @@
 
 use std::net::IpAddr;
 
-use http::header::{CONNECTION, EXPECT, HOST, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE};
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, EXPECT, HOST, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE,
+};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 static FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -62,6 +64,10 @@ pub fn prepare_request(headers: &mut HeaderMap, client: IpAddr, upgrade: Option<
 pub fn prepare_response(headers: &mut HeaderMap, switching: bool) {
     let upgrade = if switching { headers.remove(UPGRADE) } else { None };
     drop_named(headers);
+    if headers.contains_key(TRANSFER_ENCODING) {
+        // The coding is what frames the body, RFC 9112 section 6.3; a length beside it is wrong.
+        headers.remove(CONTENT_LENGTH);
+    }
     for name in [&TRANSFER_ENCODING, &KEEP_ALIVE, &PROXY_CONNECTION, &UPGRADE] {
         headers.remove(name);
     }

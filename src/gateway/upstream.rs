@@ -1,6 +1,7 @@
 //! One exchange with one replica: a connection from the pool or a new one, the request sent, the answer's head
 //! received. Says how it failed, and whether the request may be sent again.
 
+use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -71,16 +72,28 @@ impl Exchange {
                 Err(failure) => return Err(failure),
             }
         }
-        let connecting = tokio::time::timeout_at(
-            self.deadline.min(Instant::now() + CONNECT_TIMEOUT),
-            connect(&self.claim.replica().endpoint),
-        );
-        let Ok(Ok(mut sender)) = connecting.await else {
-            self.claim.report_unreachable();
-            return Err(Failure { reject: Reject::UpstreamConnect, unsent: Some(request) });
+        let limit = Instant::now() + CONNECT_TIMEOUT;
+        let connecting = connect(&self.claim.replica().endpoint);
+        let connected = tokio::time::timeout_at(self.deadline.min(limit), connecting).await;
+        let mut sender = match connected {
+            Ok(Ok(sender)) => sender,
+            // The request's time is over, which says nothing of the replica.
+            Err(_elapsed) if self.deadline < limit => {
+                return Err(Failure { reject: Reject::UpstreamTimeout, unsent: None });
+            }
+            Ok(Err(error)) => return Err(self.unconnected(&error, request)),
+            Err(_elapsed) => return Err(self.unconnected(&io::ErrorKind::TimedOut.into(), request)),
         };
         let response = self.send(&mut sender, request).await?;
         Ok(self.answered(response, sender))
+    }
+
+    fn unconnected(&self, error: &io::Error, request: Request<Upload>) -> Failure {
+        tracing::debug!(endpoint = %self.claim.replica().endpoint.address, %error, "cannot connect");
+        if says_unreachable(error) {
+            self.claim.report_unreachable();
+        }
+        Failure { reject: Reject::UpstreamConnect, unsent: Some(request) }
     }
 
     fn answered(self, response: Response<Incoming>, sender: Sender) -> (Response<Incoming>, Lease) {
@@ -127,7 +140,25 @@ impl Exchange {
     }
 }
 
-async fn connect(endpoint: &Endpoint) -> Result<Sender, Box<dyn std::error::Error>> {
+/// Whether the failure to connect is the replica's. A shortage of our own (files, ports, memory) is not.
+fn says_unreachable(error: &io::Error) -> bool {
+    use io::ErrorKind::{
+        ConnectionAborted, ConnectionRefused, ConnectionReset, HostUnreachable, NetworkUnreachable, NotFound,
+        TimedOut,
+    };
+    matches!(
+        error.kind(),
+        ConnectionAborted
+            | ConnectionRefused
+            | ConnectionReset
+            | HostUnreachable
+            | NetworkUnreachable
+            | NotFound
+            | TimedOut
+    )
+}
+
+async fn connect(endpoint: &Endpoint) -> io::Result<Sender> {
     match &endpoint.address {
         Address::Tcp(address) => {
             let stream = TcpStream::connect(address).await?;
@@ -138,11 +169,11 @@ async fn connect(endpoint: &Endpoint) -> Result<Sender, Box<dyn std::error::Erro
     }
 }
 
-async fn handshake<S>(stream: S) -> Result<Sender, Box<dyn std::error::Error>>
+async fn handshake<S>(stream: S) -> io::Result<Sender>
 where
     S: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
 {
-    let (sender, connection) = http1::handshake(stream).await?;
+    let (sender, connection) = http1::handshake(stream).await.map_err(io::Error::other)?;
     // Ends when the sender is dropped or the replica closes, whichever comes first.
     tokio::task::spawn_local(async move {
         if let Err(error) = connection.with_upgrades().await {

@@ -6,14 +6,15 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, Cache};
-use futures_util::FutureExt;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, watch};
 use tokio::task::LocalSet;
@@ -26,8 +27,18 @@ use crate::gateway::listener::BACKLOG;
 use crate::gateway::pool::{Pool, Shared};
 use crate::gateway::route::RouteTable;
 
-/// For a request's head, from its first byte or from the connection's start.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+/// From the moment in which a head is awaited to its end, so also how long a connection may be idle between two
+/// requests: longer than the 60 s after which common load balancers give theirs up.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(75);
+
+/// How long a connection that was accepted in the last moment has for its first request.
+const LAST_CHANCE: Duration = Duration::from_secs(1);
+
+/// Asked of a client that has been silent for long, so that one that is gone without a word gives its claim back.
+const KEEPALIVE: TcpKeepalive = TcpKeepalive::new()
+    .with_time(Duration::from_secs(30))
+    .with_interval(Duration::from_secs(10))
+    .with_retries(3);
 
 /// After a failure to accept, such as too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -41,6 +52,16 @@ pub struct Gateway {
     pub shared: Shared,
     /// When to stop, and how long what runs may take.
     pub stop: watch::Receiver<Option<Instant>>,
+    /// Connections open at all workers.
+    pub open: Arc<OpenCount>,
+}
+
+/// Connections open at all workers. A worker stays until there are none, since another may use upstream
+/// connections that live on its thread.
+#[derive(Debug, Default)]
+pub struct OpenCount {
+    count: AtomicUsize,
+    emptied: Notify,
 }
 
 /// One worker's own.
@@ -50,7 +71,7 @@ pub struct Worker {
     /// Its upstream connections.
     pub pool: Rc<Pool>,
     open: Cell<usize>,
-    emptied: Notify,
+    open_everywhere: Arc<OpenCount>,
 }
 
 /// A route table with this worker's shard of each app's meter, made on first use.
@@ -92,7 +113,7 @@ async fn run(gateway: Gateway, listeners: Vec<TcpListener>) -> usize {
         local: RefCell::new(local),
         pool: Pool::new(gateway.shared.clone()),
         open: Cell::new(0),
-        emptied: Notify::new(),
+        open_everywhere: Arc::clone(&gateway.open),
     });
     let mut accepting = tokio::task::JoinSet::new();
     for listener in listeners {
@@ -101,8 +122,13 @@ async fn run(gateway: Gateway, listeners: Vec<TcpListener>) -> usize {
     let deadline = stopped(gateway.stop.clone()).await;
     while accepting.join_next().await.is_some() {}
     let all_closed = async {
-        while worker.open.get() > 0 {
-            worker.emptied.notified().await;
+        loop {
+            // Listening first: what becomes empty after the look is heard.
+            let emptied = gateway.open.emptied.notified();
+            if gateway.open.count.load(Ordering::SeqCst) == 0 {
+                return;
+            }
+            emptied.await;
         }
     };
     let _in_time = tokio::time::timeout_at(deadline, all_closed).await;
@@ -153,9 +179,12 @@ impl Worker {
             }
         }
         // Closing the socket would reset what waits in it.
+        let Ok(listener) = listener.into_std() else { return };
         for _ in 0..BACKLOG {
-            let Some(Ok((stream, peer))) = listener.accept().now_or_never() else { return };
-            self.welcome(stream, peer, &stop);
+            let Ok((stream, peer)) = listener.accept() else { return };
+            if let Ok(stream) = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream)) {
+                self.welcome(stream, peer, &stop);
+            }
         }
     }
 
@@ -166,13 +195,13 @@ impl Worker {
         stop: &watch::Receiver<Option<Instant>>,
     ) {
         let _best_effort = stream.set_nodelay(true);
+        let _best_effort = SockRef::from(&stream).set_tcp_keepalive(&KEEPALIVE);
         let client = Client::new(stream, peer);
         tokio::task::spawn_local(Rc::clone(self).serve(client, stop.clone()));
     }
 
     async fn serve(self: Rc<Self>, client: Arc<Client>, stop: watch::Receiver<Option<Instant>>) {
-        self.open.set(self.open.get() + 1);
-        let _open = Open(Rc::clone(&self));
+        let _open = self.keep_open();
         let service = service_fn(|request| {
             let (worker, client) = (Rc::clone(&self), Arc::clone(&client));
             async move { Ok::<_, std::convert::Infallible>(forward::answer(worker, client, request).await) }
@@ -185,10 +214,16 @@ impl Worker {
             .serve_connection(TokioIo::new(ClientStream(Arc::clone(&client))), service)
             .with_upgrades();
         let mut connection = std::pin::pin!(connection);
-        let mut stopping = std::pin::pin!(stopped(stop));
+        let is_late = stop.borrow().is_some();
+        let mut stopping = std::pin::pin!(async {
+            stopped(stop).await;
+            if is_late {
+                tokio::time::sleep(LAST_CHANCE).await;
+            }
+        });
         let ended = tokio::select! {
             ended = connection.as_mut() => ended,
-            _ = &mut stopping => {
+            () = &mut stopping => {
                 connection.as_mut().graceful_shutdown();
                 connection.await
             }
@@ -201,6 +236,7 @@ impl Worker {
     /// Keeps the worker alive for as long as it lives, as an open connection does.
     pub fn keep_open(self: &Rc<Self>) -> Open {
         self.open.set(self.open.get() + 1);
+        self.open_everywhere.count.fetch_add(1, Ordering::SeqCst);
         Open(Rc::clone(self))
     }
 }
@@ -211,8 +247,9 @@ pub struct Open(Rc<Worker>);
 impl Drop for Open {
     fn drop(&mut self) {
         self.0.open.set(self.0.open.get() - 1);
-        if self.0.open.get() == 0 {
-            self.0.emptied.notify_one();
+        let everywhere = &self.0.open_everywhere;
+        if everywhere.count.fetch_sub(1, Ordering::SeqCst) == 1 {
+            everywhere.emptied.notify_waiters();
         }
     }
 }
