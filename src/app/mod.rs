@@ -53,6 +53,14 @@ pub struct Trouble {
     pub retry_at: Millis,
 }
 
+impl Trouble {
+    /// Whether a request that comes now is refused at once. When the next attempt is due it is held: a client that
+    /// waited for as long as it was told must not find that nobody else has noticed yet.
+    fn refuses(&self, now: Millis) -> bool {
+        self.refuse && (self.kind == TroubleKind::ShuttingDown || now < self.retry_at)
+    }
+}
+
 /// Which row of the outcome table a trouble belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TroubleKind {
@@ -132,7 +140,7 @@ impl App {
     /// # Errors
     /// See [`Denied`].
     pub async fn wait(self: &Arc<Self>, max: usize, time: Duration) -> Result<Claim, Denied> {
-        if let Some(trouble) = self.trouble().filter(|trouble| trouble.refuse) {
+        if let Some(trouble) = self.trouble().filter(|trouble| trouble.refuses(clock::coarse())) {
             // The supervisor may be parked; it decides whether the time to try again has come.
             self.call();
             return Err(Denied::Trouble(trouble));
@@ -144,7 +152,7 @@ impl App {
         self.call();
         let ticket = queued.map_err(|QueueFull| Denied::QueueFull)?;
         // Refused meanwhile, by one who may have told the tickets before this one was there.
-        if let Some(trouble) = self.trouble().filter(|trouble| trouble.refuse) {
+        if let Some(trouble) = self.trouble().filter(|trouble| trouble.refuses(clock::coarse())) {
             return Err(Denied::Trouble(trouble));
         }
         match tokio::time::timeout(time, ticket).await {
@@ -246,4 +254,26 @@ fn two_of(len: usize) -> (usize, usize) {
     let a = fastrand::usize(..len);
     let b = fastrand::usize(..len - 1);
     (a, if b >= a { b + 1 } else { b })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn outcome(kind: TroubleKind, retry_at: Millis) -> Denied {
+        let app = App::new("a");
+        app.set_trouble(Some(Trouble { kind, why: "why".into(), refuse: true, retry_at }));
+        match app.wait(0, Duration::from_secs(1)).await {
+            Err(denied) => denied,
+            Ok(_) => panic!("there is no replica"),
+        }
+    }
+
+    #[tokio::test]
+    async fn who_comes_when_the_next_attempt_is_due_is_not_refused() {
+        let (past, later) = (Millis(0), clock::coarse().after(Duration::from_secs(60)));
+        assert_eq!(outcome(TroubleKind::StartFailed, past).await, Denied::QueueFull, "it would be held");
+        assert!(matches!(outcome(TroubleKind::StartFailed, later).await, Denied::Trouble(_)));
+        assert!(matches!(outcome(TroubleKind::ShuttingDown, past).await, Denied::Trouble(_)));
+    }
 }
