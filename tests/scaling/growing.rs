@@ -1,0 +1,110 @@
+//! As many replicas as the metric asks for.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use crate::support::http::{Call, get};
+use crate::support::load;
+use crate::support::processes::kill;
+use crate::support::proxy::Setup;
+use crate::support::wait::wait_for_async;
+use crate::support::yaml;
+use crate::{proxy, shown};
+
+#[tokio::test]
+async fn thirty_seven_a_second_at_ten_each_are_four() {
+    let proxy = proxy("min: 0, max: 5, metric: rps, target: 10, idle: 2s", "").await;
+    let address = proxy.address();
+    let load = tokio::spawn(load::at_rate(37.0, Duration::from_secs(16), move |_| {
+        Call::get(address, "/ping").send()
+    }));
+    let start = Instant::now();
+    proxy.ready(4).await;
+    assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+    while !load.is_finished() {
+        let app = proxy.only_app().await;
+        let running = app["ready"].as_u64().unwrap() + app["starting"].as_u64().unwrap();
+        assert_eq!((running, &app["desired"]), (4, &4.into()), "{app}");
+        sleep(Duration::from_millis(100)).await;
+    }
+    load.await.unwrap().assert_all_ok();
+    proxy.ready(0).await;
+    assert_eq!(proxy.report().replicas().len(), 4, "never a fifth");
+    assert_eq!(proxy.report().open_at_sigterm(), 0);
+    assert_eq!(get(address, "/ping").await.status, 200, "and it wakes again");
+}
+
+#[tokio::test]
+async fn twenty_five_open_at_ten_each_are_three() {
+    let windows = "stable_window: 4s, panic_window: 1s, idle: 1s";
+    let proxy = proxy(&format!("min: 0, max: 6, metric: concurrency, target: 10, {windows}"), "").await;
+    let address = proxy.address();
+    let load = tokio::spawn(load::at_once(25, move |_| Call::get(address, "/sleep?ms=9000").send()));
+    wait_for_async("all are open", || async { (shown(&proxy, "in_flight").await == 25).then_some(()) }).await;
+    proxy.ready(3).await;
+    while !load.is_finished() {
+        let app = proxy.only_app().await;
+        assert!(app["desired"].as_u64() <= Some(3), "{app}");
+        sleep(Duration::from_millis(100)).await;
+    }
+    load.await.unwrap().assert_all_ok();
+    proxy.ready(0).await;
+    assert_eq!(proxy.report().open_at_sigterm(), 0);
+}
+
+#[tokio::test]
+async fn work_for_several_instances_brings_several() {
+    // A tenth of a core each, so that the test takes little of the machine.
+    let windows = "stable_window: 4s, panic_window: 1s";
+    let proxy = proxy(&format!("min: 0, max: 4, metric: cpu, target: 70, {windows}"), "instance: C1").await;
+    let address = proxy.address();
+    let load = load::at_rate(4.0, Duration::from_secs(8), move |_| Call::get(address, "/burn?ms=60").send());
+    let load = tokio::spawn(load);
+    wait_for_async("there are more", || async { (shown(&proxy, "ready").await >= 2).then_some(()) }).await;
+    assert!(proxy.only_app().await["reason"].as_str().unwrap().starts_with("cpu % "));
+    load.await.unwrap().assert_all_ok();
+}
+
+#[tokio::test]
+async fn min_is_kept_and_replaced() {
+    let proxy = proxy("min: 1, max: 2, metric: rps, idle: 200ms", "").await;
+    proxy.ready(1).await;
+    let before = get(proxy.address(), "/id").await.text().to_owned();
+    sleep(Duration::from_millis(1500)).await;
+    assert_eq!(shown(&proxy, "ready").await, 1, "idle or not");
+    assert_eq!(get(proxy.address(), "/id").await.text(), before);
+}
+
+/// Killed while nobody looks: whether the proxy has heard of it or not, the next request is answered.
+#[tokio::test]
+async fn a_replica_that_is_killed_is_replaced() {
+    for pause in [0, 300] {
+        let proxy = proxy("min: 0, max: 1, metric: rps", "").await;
+        let first = get(proxy.address(), "/id").await.text().to_owned();
+        let pid = first
+            .rsplit('-')
+            .next()
+            .and_then(|pid| pid.parse().ok())
+            .and_then(rustix::process::Pid::from_raw);
+        kill(pid.expect("its name ends with its process"));
+        sleep(Duration::from_millis(pause)).await;
+        let again = get(proxy.address(), "/id").await;
+        assert_eq!(again.status, 200, "{}", again.reason());
+        assert_ne!(again.text(), first);
+    }
+}
+
+/// One that dies as soon as it is ready, again and again, is not started without end.
+#[tokio::test]
+async fn a_replica_that_keeps_dying_is_backed_off() {
+    let env = [("EXIT_AFTER_MS", "100")];
+    let proxy = Setup::process(&yaml::app(&env, "autoscale: {min: 1, max: 1, metric: rps}")).start().await;
+    let refused = wait_for_async("it is refused", || async {
+        Some(get(proxy.address(), "/none").await).filter(|answer| answer.status == 503)
+    })
+    .await;
+    assert!(refused.reason().starts_with("start-failed: exited with code 3, "), "{}", refused.reason());
+    assert_ne!(refused.header("retry-after"), "");
+    assert!(proxy.report().replicas().len() <= 3, "{:?}", proxy.report().replicas());
+}

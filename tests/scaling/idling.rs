@@ -1,0 +1,94 @@
+//! What is idle and what is not. `idle` is a second in all of these.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{SinkExt, StreamExt, stream};
+use http_body_util::StreamBody;
+use hyper::body::Frame;
+use tokio::net::TcpStream;
+use tokio::time::sleep;
+use tokio_tungstenite::tungstenite::Message;
+
+use crate::support::http::{Answer, Call, Failure, get};
+use crate::support::proxy::Proxy;
+use crate::{proxy, shown};
+
+/// Several times `idle`.
+const LONG: Duration = Duration::from_secs(5);
+
+async fn idle_after_a_second() -> Proxy {
+    proxy("min: 0, max: 2, metric: rps, idle: 1s", "").await
+}
+
+/// Goes out now, and not before: the replica that served was there all the time.
+async fn assert_goes_out(proxy: &Proxy) {
+    let report = proxy.report();
+    assert_eq!((report.replicas().len(), report.count("sigterm")), (1, 0), "it ran through");
+    proxy.ready(0).await;
+    assert_eq!(proxy.report().open_at_sigterm(), 0);
+}
+
+#[tokio::test]
+async fn a_websocket_that_says_nothing_is_not_idle() {
+    let proxy = idle_after_a_second().await;
+    let stream = TcpStream::connect(proxy.address()).await.unwrap();
+    let (mut socket, _) = tokio_tungstenite::client_async("ws://localhost/ws", stream).await.unwrap();
+    sleep(LONG).await;
+    assert_eq!((shown(&proxy, "ready").await, shown(&proxy, "in_flight").await), (1, 1));
+    socket.send(Message::text("still there?")).await.unwrap();
+    assert_eq!(socket.next().await.unwrap().unwrap(), Message::text("still there?"));
+    drop(socket);
+    assert_goes_out(&proxy).await;
+}
+
+#[tokio::test]
+async fn a_long_download_is_not_idle() {
+    let proxy = idle_after_a_second().await;
+    let answer = get(proxy.address(), "/stream?chunks=6&every_ms=1000&size=10").await;
+    assert_eq!(answer.body.len(), 60);
+    assert_goes_out(&proxy).await;
+}
+
+#[tokio::test]
+async fn a_download_that_the_client_does_not_read_is_not_idle() {
+    let proxy = idle_after_a_second().await;
+    let response = Call::get(proxy.address(), "/bytes?n=100000000").open().await.unwrap();
+    sleep(LONG).await;
+    assert_eq!(shown(&proxy, "ready").await, 1);
+    assert_eq!(Answer::read(response).await.unwrap().body.len(), 100_000_000);
+    assert_goes_out(&proxy).await;
+}
+
+#[tokio::test]
+async fn a_slow_upload_is_not_idle() {
+    let proxy = idle_after_a_second().await;
+    let pieces = stream::unfold(0, |sent| async move {
+        sleep(Duration::from_secs(1)).await;
+        (sent < 5).then_some((Ok::<_, Failure>(Frame::data(Bytes::from("12345"))), sent + 1))
+    });
+    let answer =
+        Call::post(proxy.address(), "/slow-body", "").body(StreamBody::new(pieces)).send().await.unwrap();
+    assert_eq!(answer.text(), "25\n");
+    assert_goes_out(&proxy).await;
+}
+
+#[tokio::test]
+async fn a_slow_answer_is_not_idle() {
+    let proxy = idle_after_a_second().await;
+    assert_eq!(get(proxy.address(), "/sleep?ms=5000").await.status, 200);
+    assert_goes_out(&proxy).await;
+}
+
+/// With `idle_below` a trickle is idle, and costs a cold start, but never a request.
+#[tokio::test]
+async fn a_rate_below_idle_below_is_idle_and_loses_nothing() {
+    let keys = "min: 0, max: 2, metric: rps, idle: 1s, idle_below: 3, stable_window: 2s, panic_window: 1s";
+    let proxy = proxy(keys, "").await;
+    for _ in 0..16 {
+        assert_eq!(get(proxy.address(), "/id").await.status, 200);
+        sleep(Duration::from_millis(450)).await;
+    }
+    assert!(proxy.report().replicas().len() > 1, "it went out and came back");
+    assert_eq!(proxy.report().open_at_sigterm(), 0);
+}
