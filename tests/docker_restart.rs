@@ -85,6 +85,8 @@ async fn a_stale_container_serves_until_the_new_one_does() {
     let report = proxy.report();
     assert_eq!(report.count("boot"), 2);
     assert_eq!(report.count("sigterm"), 1, "the old one was told, not killed");
+    let at = |event: &str, which: usize| report.events(event)[which]["at_ms"].as_i64().expect("a time");
+    assert!(at("listening", 1) <= at("sigterm", 0), "it served until the new one could");
     assert_eq!(report.open_at_sigterm(), 0);
     assert_eq!(report.count("exit"), 1);
     assert_eq!(report.count("abort"), 0);
