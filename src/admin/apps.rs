@@ -48,8 +48,7 @@ pub(super) fn list(views: &[View]) -> Response<Full<Bytes>> {
 fn show<'a>(view: &'a View, status: &'a crate::control::status::Status) -> AppView<'a> {
     let spec = &view.policy.spec;
     let (now, meter) = (clock::now(), &view.policy.meter);
-    let rps =
-        status.lit_since.map_or(0.0, |lit| observe::rate(meter, spec.autoscale.stable_window, lit, now));
+    let rps = status.lit.map_or(0.0, |lit| observe::rate(meter, spec.autoscale.stable_window, lit, now));
     let revision = status.revision.as_ref();
     AppView {
         name: &spec.name,

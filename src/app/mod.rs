@@ -255,25 +255,3 @@ fn two_of(len: usize) -> (usize, usize) {
     let b = fastrand::usize(..len - 1);
     (a, if b >= a { b + 1 } else { b })
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    async fn outcome(kind: TroubleKind, retry_at: Millis) -> Denied {
-        let app = App::new("a");
-        app.set_trouble(Some(Trouble { kind, why: "why".into(), refuse: true, retry_at }));
-        match app.wait(0, Duration::from_secs(1)).await {
-            Err(denied) => denied,
-            Ok(_) => panic!("there is no replica"),
-        }
-    }
-
-    #[tokio::test]
-    async fn who_comes_when_the_next_attempt_is_due_is_not_refused() {
-        let (past, later) = (Millis(0), clock::coarse().after(Duration::from_secs(60)));
-        assert_eq!(outcome(TroubleKind::StartFailed, past).await, Denied::QueueFull, "it would be held");
-        assert!(matches!(outcome(TroubleKind::StartFailed, later).await, Denied::Trouble(_)));
-        assert!(matches!(outcome(TroubleKind::ShuttingDown, past).await, Denied::Trouble(_)));
-    }
-}

@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use clap::Args;
@@ -26,9 +25,6 @@ use crate::runtime;
 
 /// Commands that wait for the control plane.
 const COMMANDS: usize = 16;
-
-/// How long the control plane may take to stop replicas beyond what each of them may.
-const END_MARGIN: Duration = Duration::from_secs(30);
 
 /// Arguments of `serve`.
 #[derive(Debug, Clone, Args)]
@@ -119,7 +115,6 @@ impl Proxy {
     async fn run(self, config: Config, instance: &Instance, args: &ServeArgs) -> Result<(), StartError> {
         let Config { proxy: spec, apps } = config;
         let mut signals = Signals::new()?;
-        let longest_stop = apps.iter().map(|app| app.drain_timeout + app.stop_grace).max();
         let board = Arc::new(Board::default());
         let routes = Arc::new(ArcSwap::from_pointee(RouteTable::default()));
         let replicas = runtime::of(&spec, &instance.identity);
@@ -150,8 +145,7 @@ impl Proxy {
             }
             let (done, ended) = oneshot::channel();
             if commands.send(Command::End(args.stop_replicas, done)).await.is_ok() {
-                let longest = longest_stop.unwrap_or_default() + END_MARGIN;
-                let _in_time = tokio::time::timeout(longest, ended).await;
+                let _ended = ended.await;
             }
         };
         tokio::select! {

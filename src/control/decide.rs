@@ -50,6 +50,8 @@ pub struct State {
     /// What the windows asked for within `scale_down_delay`: times ascend, counts descend.
     recent: VecDeque<(Millis, u32)>,
     below_since: Option<Millis>,
+    /// What was decided last.
+    desired: Option<u32>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -142,7 +144,8 @@ pub fn decide(spec: &AutoscaleSpec, state: &State, seen: &Observation, now: Mill
     let floor = spec.min.max(1);
     let (wanted, reason) = from_windows(spec, &mut next, seen, now, floor);
     let desired = wanted.clamp(floor, spec.max.max(floor));
-    let (desired, reason) = hold_back(spec, &mut next, seen, now, desired, reason);
+    let (desired, reason) = hold_back(spec, &mut next, now, desired, reason);
+    next.desired = Some(desired);
     Decision { desired, reason, next }
 }
 
@@ -166,7 +169,6 @@ fn from_windows(
     floor: u32,
 ) -> (u32, Reason) {
     let (Some(stable), Some(panic)) = (seen.stable, seen.panic) else {
-        next.panic = None;
         return if seen.held > 0 && seen.ready == 0 {
             (floor, Reason::Woken(seen.held))
         } else {
@@ -201,7 +203,6 @@ fn replicas_for(value: f64, target: f64) -> u32 {
 fn hold_back(
     spec: &AutoscaleSpec,
     next: &mut State,
-    seen: &Observation,
     now: Millis,
     desired: u32,
     reason: Reason,
@@ -217,6 +218,8 @@ fn hold_back(
         next.recent.pop_back();
     }
     next.recent.push_back((now, desired));
+    // Never more than was wanted last: only going down is delayed.
     let highest = next.recent.front().map_or(desired, |(_, count)| *count);
-    if highest > desired && desired < seen.ready { (highest, Reason::Delayed) } else { (desired, reason) }
+    let kept = highest.min(next.desired.unwrap_or(desired));
+    if kept > desired { (kept, Reason::Delayed) } else { (desired, reason) }
 }

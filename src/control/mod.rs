@@ -32,6 +32,9 @@ use crate::runtime::{Event, Found, Runtime, RuntimeError};
 /// Messages that wait for a supervisor. It never waits itself, so more than a few mean that something is wrong.
 const INBOX: usize = 256;
 
+/// How long stopping all replicas may take beyond what each of them may.
+const END_MARGIN: Duration = Duration::from_secs(30);
+
 /// What the control plane is told to do.
 #[derive(Debug)]
 pub enum Command {
@@ -69,8 +72,12 @@ pub struct Control {
     routes: Arc<ArcSwap<RouteTable>>,
     board: Arc<Board>,
     apps: BTreeMap<String, Managed>,
+    /// Apps that the file no longer has, until their last replica is gone.
+    retiring: BTreeMap<String, Managed>,
     supervisors: JoinSet<()>,
     looks: JoinSet<Result<Vec<Found>, RuntimeError>>,
+    /// Something has happened since the look under way began.
+    look_again: bool,
     clears: JoinSet<()>,
     backoff: Backoff,
 }
@@ -89,8 +96,10 @@ impl Control {
             routes,
             board,
             apps: BTreeMap::new(),
+            retiring: BTreeMap::new(),
             supervisors: JoinSet::new(),
             looks: JoinSet::new(),
+            look_again: false,
             clears: JoinSet::new(),
             backoff: Backoff::new(Duration::from_millis(100), Duration::from_secs(2)),
         }
@@ -119,7 +128,7 @@ impl Control {
                     None => watching = false,
                 },
                 Some(Ok(found)) = self.looks.join_next() => self.seen(found),
-                Some(_ended) = self.supervisors.join_next() => {}
+                Some(_ended) = self.supervisors.join_next() => self.retiring.retain(|_, it| !it.outbox.is_closed()),
                 Some(_cleared) = self.clears.join_next() => {}
             }
         }
@@ -130,15 +139,19 @@ impl Control {
         let mut kept = BTreeMap::new();
         for spec in specs {
             let name = spec.name.clone();
-            let managed = match self.apps.remove(&name) {
-                Some(managed) => managed.renewed(spec),
-                None => self.supervise(spec),
+            let retired = self.retiring.remove(&name).filter(|managed| !managed.outbox.is_closed());
+            let managed = match (self.apps.remove(&name), retired) {
+                (Some(managed), _) => managed.renewed(spec, false),
+                // Back before it was gone: what drains may serve again.
+                (None, Some(managed)) => managed.renewed(spec, true),
+                (None, None) => self.supervise(spec),
             };
             kept.insert(name, managed);
         }
         for (name, gone) in std::mem::replace(&mut self.apps, kept) {
             tracing::info!(app = name, "retiring an app that the file no longer has");
             gone.tell(&name, Message::Retire);
+            self.retiring.insert(name, gone);
         }
         let views: Vec<View> = self.apps.values().map(|managed| managed.view.clone()).collect();
         let entry = |view: &View| Entry { app: Arc::clone(&view.app), policy: Arc::clone(&view.policy) };
@@ -169,25 +182,25 @@ impl Control {
     /// Asks the runtime what exists, one question at a time.
     fn look(&mut self, after: Duration) {
         if self.looks.is_empty() {
+            self.look_again = false;
             let runtime = Arc::clone(&self.runtime);
             self.looks.spawn(async move {
                 tokio::time::sleep(after).await;
                 runtime.list().await
             });
+        } else {
+            self.look_again = true;
         }
     }
 
     fn seen(&mut self, found: Result<Vec<Found>, RuntimeError>) {
-        let adopted = self.board.adopted.load(Ordering::Relaxed);
         let found = match found {
             Ok(found) => found,
             Err(error) => {
                 if self.backoff.failures() == 0 {
                     tracing::warn!(runtime = self.runtime.name(), %error, "waiting for the runtime");
                 }
-                if !adopted {
-                    self.tell_all(|| Message::Unreachable(error.to_string()));
-                }
+                self.tell_all(|| Message::Unreachable(error.to_string()));
                 let wait = self.backoff.fail();
                 self.look(wait);
                 return;
@@ -198,13 +211,16 @@ impl Control {
         for it in found {
             by_app.entry(it.app.clone()).or_default().push(it);
         }
-        for (name, managed) in &self.apps {
+        for (name, managed) in self.apps.iter().chain(&self.retiring) {
             managed.tell(name, Message::Found(by_app.remove(name).unwrap_or_default()));
         }
         for it in by_app.into_values().flatten() {
             self.clear(it);
         }
         self.board.adopted.store(true, Ordering::Relaxed);
+        if self.look_again {
+            self.look(Duration::ZERO);
+        }
     }
 
     /// Removes a replica of an app that is not in the file.
@@ -219,7 +235,7 @@ impl Control {
     }
 
     fn tell(&self, app: &str, message: Message) {
-        if let Some(managed) = self.apps.get(app) {
+        if let Some(managed) = self.apps.get(app).or_else(|| self.retiring.get(app)) {
             managed.tell(app, message);
         }
     }
@@ -234,8 +250,15 @@ impl Control {
     async fn end(mut self, stop_replicas: bool) {
         if stop_replicas {
             self.tell_all(|| Message::Retire);
-            while self.supervisors.join_next().await.is_some() {}
-            while self.clears.join_next().await.is_some() {}
+            let specs = self.apps.values().map(|managed| &managed.view.policy.spec);
+            let longest = specs.map(|spec| spec.drain_timeout + spec.stop_grace).max().unwrap_or_default();
+            let gone = async {
+                while self.supervisors.join_next().await.is_some() {}
+                while self.clears.join_next().await.is_some() {}
+            };
+            if tokio::time::timeout(longest + END_MARGIN, gone).await.is_err() {
+                tracing::warn!("some replicas did not end in time");
+            }
             if let Err(error) = self.runtime.close().await {
                 tracing::warn!(%error, "something of ours is left in the runtime");
             }
@@ -244,8 +267,8 @@ impl Control {
 }
 
 impl Managed {
-    fn renewed(self, spec: AppSpec) -> Self {
-        if *self.view.policy.spec == spec {
+    fn renewed(self, spec: AppSpec, whatever: bool) -> Self {
+        if *self.view.policy.spec == spec && !whatever {
             return self;
         }
         let policy = Policy::new(Arc::new(spec), Some(&self.view.policy));

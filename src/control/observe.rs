@@ -10,15 +10,25 @@ use crate::config::spec::Resources;
 use crate::runtime::ReplicaId;
 
 /// A rate over less than this is a guess: one request after a millisecond is not a thousand a second.
-const SHORTEST: Duration = Duration::from_secs(1);
+pub const SHORTEST: Duration = Duration::from_secs(1);
 
-/// Requests per second over `window`, of which only what lies after `lit_since` counts.
+/// The beginning of a time in which an app is not out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lit {
+    /// When the first request of it came.
+    pub since: Millis,
+    /// What the meter had counted before: the bucket of the first request may hold some of that.
+    pub before: u64,
+}
+
+/// Requests per second over `window`, of which only what came since the app was lit counts.
 #[must_use]
-pub fn rate(meter: &Meter, window: Duration, lit_since: Millis, now: Millis) -> f64 {
-    let since = lit_since.max(now.before(window));
+pub fn rate(meter: &Meter, window: Duration, lit: Lit, now: Millis) -> f64 {
+    let since = lit.since.max(now.before(window));
     let sum = meter.sum(since.0, now.0);
-    let covered = sum.covered_ms.min(millis(now.since(lit_since))).max(millis(SHORTEST.min(window)));
-    sum.count as f64 * 1000.0 / covered as f64
+    let count = sum.count.min(meter.total().saturating_sub(lit.before));
+    let covered = sum.covered_ms.min(millis(now.since(lit.since))).max(millis(SHORTEST.min(window)));
+    count as f64 * 1000.0 / covered as f64
 }
 
 /// Samples of a value over time.
@@ -37,7 +47,9 @@ impl Gauge {
     /// The average since `since`; `None` where there is no sample.
     #[must_use]
     pub fn average(&self, since: Millis) -> Option<f64> {
-        let recent = self.0.iter().rev().take_while(|(at, _)| *at >= since);
+        // A window shorter than the time between two samples has the last one.
+        let recent = self.0.iter().rev().enumerate().take_while(|(n, (at, _))| *n == 0 || *at >= since);
+        let recent = recent.map(|(_, sample)| sample);
         let (count, sum) = recent.fold((0_u32, 0.0), |(count, sum), (_, value)| (count + 1, sum + value));
         (count > 0).then(|| sum / f64::from(count))
     }
@@ -87,14 +99,14 @@ mod tests {
     fn a_steady_rate_is_that_rate_from_the_first_second_on() {
         let meter = Meter::new(1000, 60_000);
         let writer = meter.writer();
-        let lit = Millis(5_300);
-        let mut next = lit.0;
-        for now in (lit.0..lit.0 + 90_000).step_by(100) {
+        let lit = Lit { since: Millis(5_300), before: 0 };
+        let mut next = lit.since.0;
+        for now in (next..next + 90_000).step_by(100) {
             while next <= now {
                 writer.record(next);
                 next += 27; // 37 a second
             }
-            if now >= lit.0 + 1000 {
+            if now >= lit.since.0 + 1000 {
                 for window in [6, 60] {
                     let rate = rate(&meter, secs(window), lit, Millis(now));
                     assert!((36.0..39.0).contains(&rate), "{rate} over {window} s at {now}");
@@ -107,9 +119,11 @@ mod tests {
     fn what_was_before_the_wake_does_not_count() {
         let meter = Meter::new(1000, 60_000);
         let writer = meter.writer();
-        (0..5000).for_each(|i| writer.record(10_000 + i));
+        (0..5000).for_each(|i| writer.record(15_200 + i));
+        let lit = Lit { since: Millis(20_500), before: meter.total() };
         writer.record(20_500);
-        assert!((rate(&meter, secs(60), Millis(20_500), Millis(20_600)) - 1.0).abs() < 1e-9);
+        let rate = rate(&meter, secs(60), lit, Millis(20_600));
+        assert!((rate - 1.0).abs() < 1e-9, "{rate}");
     }
 
     #[test]
@@ -120,6 +134,7 @@ mod tests {
         gauge.push(Millis(2000), 0.0, secs(60));
         assert_eq!(gauge.average(Millis(0)), Some(2.0));
         assert_eq!(gauge.average(Millis(1500)), Some(0.0));
+        assert_eq!(gauge.average(Millis(2500)), Some(0.0), "the last one, where the window has none");
         gauge.push(Millis(100_000), 1.0, secs(60));
         assert_eq!(gauge.average(Millis(0)), Some(1.0), "the old ones are forgotten");
     }

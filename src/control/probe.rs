@@ -80,17 +80,17 @@ pub async fn until_ready(
 /// is looked for there when the runtime cannot be asked: an engine that is away ends no replica.
 ///
 /// # Errors
-/// The exit, where it has ended.
+/// See [`Lost`].
 pub async fn verify(
     runtime: &dyn Runtime,
     id: &ReplicaId,
     known: &Endpoint,
     health: &HealthSpec,
-) -> Result<Endpoint, Option<Exit>> {
+) -> Result<Endpoint, Lost> {
     let endpoint = match runtime.status(id).await {
         Ok(Status::Running(endpoint)) => endpoint,
-        Ok(Status::Exited(exit)) => return Err(Some(exit)),
-        Ok(Status::Gone) => return Err(None),
+        Ok(Status::Exited(exit)) => return Err(Lost::Exited(exit)),
+        Ok(Status::Gone) => return Err(Lost::Gone),
         Err(error) => {
             tracing::warn!(replica = %id, %error, "cannot ask about a replica that cannot be reached");
             known.clone()
@@ -100,9 +100,21 @@ pub async fn verify(
     let patience = HealthSpec { start_timeout: VERIFY, ..health.clone() };
     match until_ready(runtime, id, &endpoint, &patience, &Notify::new()).await {
         Ok(()) => Ok(endpoint),
-        Err(NotReady::Exited(exit)) => Err(Some(exit)),
-        Err(_) => Err(None),
+        Err(NotReady::Exited(exit)) => Err(Lost::Exited(exit)),
+        Err(NotReady::Gone) => Err(Lost::Gone),
+        Err(NotReady::TimedOut { .. }) => Err(Lost::Silent),
     }
+}
+
+/// What has become of a replica that was ready and cannot be reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Lost {
+    /// It has ended.
+    Exited(Exit),
+    /// It has been removed.
+    Gone,
+    /// It runs, or nobody can say, and does not answer.
+    Silent,
 }
 
 /// How long a replica that could not be reached may take to answer again.

@@ -145,7 +145,7 @@ async fn play(seed: u64) {
     runtime.world().faults = 0;
     runtime.world().lost_events = 0;
     for look in 0.. {
-        if view.status.load().lit_since.is_none() && runtime.world().replicas.is_empty() {
+        if view.status.load().lit.is_none() && runtime.world().replicas.is_empty() {
             break;
         }
         assert!(look < 200, "not out: {:?} {:?}", view.status.load(), runtime.world().replicas);

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::app::clock::Millis;
 use crate::app::replica::Replica;
+use crate::control::observe::Lit;
 use crate::runtime::Revision;
 
 /// One app as of its supervisor's last look.
@@ -23,8 +23,8 @@ pub struct Status {
     pub running: Vec<Arc<Replica>>,
     /// What is run; `None` until it is known.
     pub revision: Option<Arc<Revision>>,
-    /// Since when the app is not out.
-    pub lit_since: Option<Millis>,
+    /// Since when the app is not out, if it is not.
+    pub lit: Option<Lit>,
 }
 
 impl Status {

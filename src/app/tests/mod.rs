@@ -1,5 +1,6 @@
-//! Tests of what the models in `tests/loom` share: in files of their own, since the models take in the sources whole.
+//! Tests of what both planes share. In files of their own, since the models in `tests/loom` take in the sources whole.
 
 mod gate;
 mod hold;
 mod meter;
+mod refusing;

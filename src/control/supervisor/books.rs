@@ -142,6 +142,10 @@ impl Supervisor {
             if self.is_current(&self.slots[at]) {
                 continue;
             }
+            // One that the autoscaler drains has had no deadline; a deploy sets it one.
+            if let Phase::Draining { deadline: until @ None, returns, .. } = &mut self.slots[at].phase {
+                (*until, *returns) = (deadline, false);
+            }
             let is_starting = matches!(self.slots[at].phase, Phase::Starting(_));
             if self.slots[at].is_live() && (ready >= desired || is_starting) {
                 self.retire(at, deadline, false);
@@ -175,6 +179,15 @@ impl Supervisor {
         }
     }
 
+    /// Lets what drains serve again where it is wanted.
+    pub(super) fn allow_returns(&mut self) {
+        for slot in &mut self.slots {
+            if let Phase::Draining { deadline, returns, .. } = &mut slot.phase {
+                (*deadline, *returns) = (None, true);
+            }
+        }
+    }
+
     /// Stops what is drained.
     pub(super) fn advance_drains(&mut self, now: Millis) {
         for at in 0..self.slots.len() {
@@ -192,6 +205,7 @@ impl Supervisor {
 
     /// Stops and removes a replica.
     pub(super) fn stop(&mut self, at: usize, id: ReplicaId) {
+        self.note_ended(at);
         let slot = &mut self.slots[at];
         slot.phase = Phase::Stopping;
         let (runtime, number) = (Arc::clone(&self.runtime), slot.number);
@@ -286,6 +300,7 @@ impl Supervisor {
     }
 
     fn trouble(&mut self, kind: TroubleKind, why: String, refuse: bool, now: Millis, wait: Duration) {
+        self.failed_at = Some(now);
         let retry_at = now.after(wait);
         self.retry_at = Some(retry_at);
         if !self.slots.iter().any(Slot::is_ready) {
@@ -302,8 +317,13 @@ impl Supervisor {
                 self.set_trouble(None);
             }
         }
-        let settled =
-            |slot: &Slot| matches!(&slot.phase, Phase::Ready(running) if now.since(running.since) >= SETTLED);
+        // One that was there before the last failure proves nothing of what failed.
+        let proves = |since: Millis| {
+            now.since(since) >= SETTLED && self.failed_at.is_none_or(|failed_at| since >= failed_at)
+        };
+        let settled = |slot: &Slot| {
+            self.is_current(slot) && matches!(&slot.phase, Phase::Ready(running) if proves(running.since))
+        };
         if self.retry_at.is_none() && self.slots.iter().any(settled) {
             self.backoff.reset();
             self.died_young = None;

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use crate::app::clock::{self, Millis};
 use crate::app::replica::Replica;
 use crate::app::{Policy, Trouble, TroubleKind};
-use crate::control::probe::StartError;
+use crate::control::observe::Lit;
+use crate::control::probe::{Lost, StartError};
 use crate::control::supervisor::slot::{Phase, Running, Slot};
 use crate::control::supervisor::tasks::{self, Failed, Report};
 use crate::control::supervisor::{Message, OUTAGE_GRACE, SETTLED, Stage, Supervisor};
-use crate::runtime::{Change, Endpoint, Exit, Found, ReplicaId, Revision, RuntimeError, Started, Status};
+use crate::runtime::{Change, Endpoint, Found, ReplicaId, Revision, RuntimeError, Started, Status};
 
 impl Supervisor {
     /// Enters what the control plane says.
@@ -17,7 +18,16 @@ impl Supervisor {
         let now = clock::now();
         match message {
             Message::Found(found) if self.adopted => self.compare(found),
+            // What was never taken over goes with its app, or is left to the next start.
+            Message::Found(_) if self.stage == Stage::Closed => {}
+            Message::Found(found) if self.stage == Stage::Retiring => {
+                self.adopted = true;
+                for it in found {
+                    self.clear(it);
+                }
+            }
             Message::Found(found) => self.adopt(found, now),
+            Message::Unreachable(_) if self.adopted => {}
             Message::Unreachable(why) => {
                 let refuse = self.outage_since.is_some_and(|since| now.since(since) >= OUTAGE_GRACE);
                 let retry_at = now.after(std::time::Duration::from_secs(2));
@@ -25,7 +35,7 @@ impl Supervisor {
                 self.set_trouble(Some(Trouble { kind, why, refuse, retry_at }));
             }
             Message::Changed(id, change) => self.changed(&id, change, now),
-            Message::Reload(policy) => self.reload(policy),
+            Message::Reload(policy) => self.reload(policy, now),
             Message::Close => self.close(Stage::Closed, now),
             Message::Retire => {
                 self.close(Stage::Retiring, now);
@@ -42,13 +52,26 @@ impl Supervisor {
         self.retry_at = None;
     }
 
-    fn reload(&mut self, policy: Arc<Policy>) {
+    fn reload(&mut self, policy: Arc<Policy>, now: Millis) {
         let workload_changed = policy.spec.workload != self.policy.spec.workload;
+        if !Arc::ptr_eq(&policy.meter, &self.policy.meter) {
+            // Its counts begin now.
+            self.counted_when_out = None;
+            self.lit = self.lit.map(|_| Lit { since: now, before: 0 });
+        }
         self.policy = policy;
         self.app.set_limit(self.policy.spec.max_concurrency);
+        if self.stage == Stage::Retiring {
+            // Wanted again: what drains may serve again.
+            self.stage = Stage::Open;
+            self.set_trouble(None);
+            self.allow_returns();
+        }
         if workload_changed {
             self.backoff.reset();
             self.retry_at = None;
+            // Whatever was wrong, it may be put right.
+            self.set_trouble(None);
             self.prepare();
         }
     }
@@ -58,6 +81,10 @@ impl Supervisor {
         self.adopted = true;
         self.outage_since = None;
         self.set_trouble(None);
+        if self.app.held() == 0 {
+            // Who came meanwhile has left again.
+            self.app.forget_wake();
+        }
         for it in found {
             let taken = self.slots.iter().any(|slot| slot.index == it.index);
             match it.status {
@@ -167,6 +194,9 @@ impl Supervisor {
             Ok(revision) if *revision.workload != self.policy.spec.workload => self.prepare(),
             Ok(revision) => {
                 self.outage_since = None;
+                if self.app.trouble().is_some_and(|trouble| !trouble.refuse) {
+                    self.set_trouble(None);
+                }
                 let is_new = self.revision.as_ref().is_none_or(|before| before.hash != revision.hash);
                 if is_new {
                     tracing::info!(app = self.app.name, revision = revision.hash, "revision");
@@ -220,7 +250,7 @@ impl Supervisor {
         }
     }
 
-    fn verified(&mut self, slot: u64, verified: Result<Endpoint, Option<Exit>>, now: Millis) {
+    fn verified(&mut self, slot: u64, verified: Result<Endpoint, Lost>, now: Millis) {
         let Some(at) = self.place(slot) else { return };
         let Phase::Suspect(running) = &self.slots[at].phase else { return };
         match verified {
@@ -231,19 +261,29 @@ impl Supervisor {
                 replica.gate().reopen();
                 self.make_ready(at, id, replica, now);
             }
-            Err(Some(exit)) => self.died(at, &exit.to_string(), now),
-            Err(None) => self.died(at, "gone, or out of reach", now),
+            Err(Lost::Exited(exit)) => self.died(at, &exit.to_string(), now),
+            Err(Lost::Gone) => self.died(at, "removed", now),
+            // It runs, and some may still get their answers of it.
+            Err(Lost::Silent) => {
+                let deadline = now.after(self.policy.spec.drain_timeout);
+                tracing::error!(app = self.app.name, replica = %running.id, "replacing a replica that nobody can reach");
+                self.retire(at, Some(deadline), false);
+            }
         }
     }
 
     /// A replica has ended by itself: no request is given to it any more, and what is left of it is removed.
     fn died(&mut self, at: usize, why: &str, now: Millis) {
         let Some(running) = self.slots[at].running() else { return };
-        running.replica.gate().close();
+        let cut = running.replica.gate().close();
         let (id, since) = (running.id.clone(), running.since);
         let lived = now.since(since);
         let was_live = self.slots[at].is_live();
         let number = self.slots[at].number;
+        self.note_ended(at);
+        if cut > 0 {
+            self.last_ended = Some(now);
+        }
         self.slots[at].phase = Phase::Stopping;
         let (runtime, app) = (Arc::clone(&self.runtime), self.app.name.clone());
         let (grace, why) = (self.policy.spec.stop_grace, why.to_owned());

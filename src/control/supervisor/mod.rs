@@ -21,7 +21,7 @@ use crate::app::{App, Policy};
 use crate::config::spec::Metric;
 use crate::control::backoff::Backoff;
 use crate::control::decide::{self, Decision, Observation};
-use crate::control::observe::{self, CpuUse, Gauge};
+use crate::control::observe::{self, CpuUse, Gauge, Lit};
 use crate::control::status::Status;
 use crate::control::supervisor::slot::Slot;
 use crate::control::supervisor::tasks::Report;
@@ -73,7 +73,9 @@ pub struct Supervisor {
     state: decide::State,
     decision: Option<Decision>,
     /// Since when the app has not been out.
-    lit_since: Option<Millis>,
+    lit: Option<Lit>,
+    /// What the meter had counted when the app went out.
+    counted_when_out: Option<u64>,
     first_ready: Option<Millis>,
     last_ended: Option<Millis>,
     gauge: Gauge,
@@ -83,6 +85,8 @@ pub struct Supervisor {
     retry_at: Option<Millis>,
     /// When a replica that had just become ready last ended, unless one has lived long enough since.
     died_young: Option<Millis>,
+    /// When something last failed.
+    failed_at: Option<Millis>,
     /// Key and generation of each replica that the data plane has.
     published: Vec<(u64, u32)>,
     outage_since: Option<Millis>,
@@ -131,7 +135,8 @@ impl Supervisor {
             stage: Stage::Open,
             state: decide::State::default(),
             decision: None,
-            lit_since: None,
+            lit: None,
+            counted_when_out: None,
             first_ready: None,
             last_ended: None,
             gauge: Gauge::default(),
@@ -140,6 +145,7 @@ impl Supervisor {
             backoff: Backoff::new(Duration::from_secs(1), Duration::from_mins(1)),
             retry_at: None,
             died_young: None,
+            failed_at: None,
             published: Vec::new(),
             outage_since: Some(clock::now()),
         }
@@ -165,8 +171,10 @@ impl Supervisor {
                 _ = tick.tick(), if !self.is_parked() => self.sample(),
             }
             self.step();
-            if self.stage == Stage::Retiring && self.slots.is_empty() {
-                return;
+            while self.stage == Stage::Retiring && self.slots.is_empty() {
+                // A word that the app is wanted again may have come meanwhile.
+                let Ok(message) = self.inbox.try_recv() else { return };
+                self.take(message);
             }
         }
     }
@@ -174,7 +182,7 @@ impl Supervisor {
     /// Out, with nothing to wait for: no clock needs to run.
     fn is_parked(&self) -> bool {
         self.slots.is_empty()
-            && self.lit_since.is_none()
+            && self.lit.is_none()
             && self.app.held() == 0
             && self.retry_at.is_none()
             && self.min() == 0
@@ -192,6 +200,9 @@ impl Supervisor {
         if self.stage == Stage::Open && self.adopted {
             self.try_again(now);
             self.light(now);
+        }
+        // An app that is out is not decided about: what it was asked before it went out brings nothing back.
+        if self.stage == Stage::Open && self.adopted && self.lit.is_some() {
             let seen = self.observe(now);
             let spec = &self.policy.spec.autoscale;
             let decision = decide::decide(spec, &self.state, &seen, now);
@@ -208,44 +219,54 @@ impl Supervisor {
 
     /// Marks the beginning of a time that is not idle.
     fn light(&mut self, now: Millis) {
-        if self.lit_since.is_none() && (self.app.held() > 0 || !self.slots.is_empty() || self.min() > 0) {
-            self.lit_since = Some(self.app.woken_at().map_or(now, |at| at.min(now)));
+        let woken_at = self.app.woken_at();
+        if self.lit.is_none() && (woken_at.is_some() || !self.slots.is_empty() || self.min() > 0) {
+            let since = woken_at.map_or(now, |at| at.min(now));
+            self.lit = Some(Lit { since, before: self.counted_when_out.take().unwrap_or_default() });
         }
     }
 
     /// Marks the end of it.
     fn go_out(&mut self) {
-        if !self.slots.is_empty() || self.lit_since.is_none() || self.app.held() > 0 || self.min() > 0 {
+        if !self.slots.is_empty() || self.lit.is_none() || self.app.held() > 0 || self.min() > 0 {
             return;
         }
         if self.decision.as_ref().is_some_and(|decision| decision.desired > 0) {
             return;
         }
-        self.lit_since = None;
+        self.lit = None;
+        self.counted_when_out = Some(self.policy.meter.total());
         self.first_ready = None;
         self.last_ended = None;
         self.gauge.clear();
         self.cpu = CpuUse::default();
         self.app.forget_wake();
+        if self.app.trouble().is_some_and(|trouble| !trouble.refuse) {
+            self.set_trouble(None);
+        }
     }
 
     fn observe(&mut self, now: Millis) -> Observation {
         let spec = &self.policy.spec.autoscale;
-        let lit = self.lit_since.unwrap_or(now);
+        let lit = self.lit.unwrap_or(Lit { since: now, before: 0 });
         let meter = &self.policy.meter;
         let rps = observe::rate(meter, spec.panic_window, lit, now);
+        let ready = count(&self.slots, Slot::is_ready);
         let (stable, panic) = match spec.metric {
+            // Replicas that were adopted, or have lost their meter to a reload, carry a load of which nothing is
+            // known yet.
+            Metric::Rps if ready > 1 && now.since(lit.since) < observe::SHORTEST => (None, None),
             Metric::Rps => (Some(observe::rate(meter, spec.stable_window, lit, now)), Some(rps)),
             Metric::Concurrency | Metric::Cpu => {
-                let since = |window| lit.max(now.before(window));
+                let since = |window| lit.since.max(now.before(window));
                 (self.gauge.average(since(spec.stable_window)), self.gauge.average(since(spec.panic_window)))
             }
         };
-        let ended =
-            self.slots.iter().filter_map(Slot::running).filter_map(|it| it.replica.last_ended()).max();
-        self.last_ended = self.last_ended.max(ended);
+        for at in 0..self.slots.len() {
+            self.note_ended(at);
+        }
         Observation {
-            ready: count(&self.slots, Slot::is_ready),
+            ready,
             in_flight: self.slots.iter().map(|slot| u64::from(slot.in_flight())).sum(),
             held: self.app.held() as u64,
             stable,
@@ -254,6 +275,12 @@ impl Supervisor {
             first_ready: self.first_ready,
             last_ended: self.last_ended,
         }
+    }
+
+    /// Remembers when a request last ended on a replica, which may soon be forgotten.
+    fn note_ended(&mut self, at: usize) {
+        let ended = self.slots[at].running().and_then(|running| running.replica.last_ended());
+        self.last_ended = self.last_ended.max(ended);
     }
 
     /// Takes a sample of what no counter tells.
@@ -290,6 +317,7 @@ impl Supervisor {
             reason: match (&self.decision, self.app.trouble()) {
                 (_, Some(trouble)) => trouble.why.clone(),
                 (Some(decision), None) => decision.to_string(),
+                (None, None) if self.adopted => "no request yet".to_owned(),
                 (None, None) => "looking at what runs".to_owned(),
             },
             ready: count(&self.slots, Slot::is_ready),
@@ -297,7 +325,7 @@ impl Supervisor {
             draining: count(&self.slots, |slot| !slot.is_live()),
             running: self.slots.iter().filter_map(Slot::running).map(|it| Arc::clone(&it.replica)).collect(),
             revision: self.revision.clone(),
-            lit_since: self.lit_since,
+            lit: self.lit,
         };
         self.status.store(Arc::new(status));
     }

@@ -8,10 +8,8 @@ use tokio::sync::{Notify, OnceCell, oneshot};
 
 use crate::config::spec::HealthSpec;
 use crate::control::backoff::Backoff;
-use crate::control::probe::{self, StartError};
-use crate::runtime::{
-    Endpoint, Exit, ReplicaId, Revision, Runtime, RuntimeError, StartOrder, Started, Status,
-};
+use crate::control::probe::{self, Lost, StartError};
+use crate::runtime::{Endpoint, ReplicaId, Revision, Runtime, RuntimeError, StartOrder, Started, Status};
 
 /// How many lines of a failed replica's output are logged.
 const TAIL: usize = 20;
@@ -34,7 +32,7 @@ pub enum Report {
     /// A replica is stopped and removed, or cannot be for now.
     Stopped(u64, Result<(), RuntimeError>),
     /// A replica that could not be reached: where it answers, or how it ended.
-    Verified(u64, Result<Endpoint, Option<Exit>>),
+    Verified(u64, Result<Endpoint, Lost>),
     /// What has become of a replica that did not look as it should.
     Checked(u64, Result<Status, RuntimeError>),
     /// A replica that was ready fails its health checks.
