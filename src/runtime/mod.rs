@@ -257,6 +257,9 @@ pub enum RuntimeError {
     /// The engine says no, and would say so again.
     #[error("{0}")]
     Refused(String),
+    /// What the replica is to be named is somebody else's name: another index may be free.
+    #[error("{0}")]
+    NameTaken(String),
     /// The engine did not answer in time; what became of the call is unknown.
     #[error("{0}")]
     TimedOut(String),

@@ -97,7 +97,7 @@ async fn a_foreign_container_of_the_same_name_is_untouched() {
     let foreign =
         docker(&["run", "-d", "--name", &name, "--label", &theirs, "-e", "PORT=1", &lab.image.name]);
 
-    let Err(RuntimeError::Refused(text)) = lab.runtime.start(&order).await else { panic!("took it") };
+    let Err(RuntimeError::NameTaken(text)) = lab.runtime.start(&order).await else { panic!("took it") };
     assert!(text.contains(&name), "{text}");
     let Err(RuntimeError::Refused(text)) = lab.runtime.stop(&ReplicaId(foreign.clone()), GRACE).await else {
         panic!("stopped it")

@@ -72,9 +72,11 @@ impl Supervisor {
     }
 
     fn launch(&mut self, revision: &Arc<Revision>, now: Millis) {
-        // After a failure another index: the name may be somebody else's.
+        // After a failure another index: what failed may still be in the way.
         let mut free = self.backoff.failures()..;
-        let index = free.find(|index| self.slots.iter().all(|slot| slot.index != *index));
+        let is_free =
+            |index: &u32| !self.taken.contains(index) && self.slots.iter().all(|slot| slot.index != *index);
+        let index = free.find(is_free);
         let index = index.expect("there are more numbers than replicas");
         let (cancel, cancelled) = oneshot::channel();
         let starting =
@@ -280,7 +282,7 @@ impl Supervisor {
             RuntimeError::Exited(exit) => {
                 self.fail(TroubleKind::StartFailed, format!("{exit} before it was ready"), now);
             }
-            RuntimeError::Image(_) | RuntimeError::Refused(_) => {
+            RuntimeError::Image(_) | RuntimeError::Refused(_) | RuntimeError::NameTaken(_) => {
                 self.fail(TroubleKind::Runtime, error.to_string(), now);
             }
             RuntimeError::Unreachable(_) | RuntimeError::TimedOut(_) => {

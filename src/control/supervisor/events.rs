@@ -225,8 +225,12 @@ impl Supervisor {
             // Given up in the moment in which it became ready.
             (Ok(Started { id, .. }), None) => self.stop(at, id),
             (Err(failed), began) => {
-                self.slots.swap_remove(at);
-                if began.is_some() {
+                let index = self.slots.swap_remove(at).index;
+                if let StartError::Runtime(error @ RuntimeError::NameTaken(_)) = &failed.why {
+                    // Nothing is wrong with the app: the next step tries another.
+                    tracing::warn!(app = self.app.name, %error, "a name is taken");
+                    self.taken.insert(index);
+                } else if began.is_some() {
                     self.failed(&failed, now);
                 }
             }

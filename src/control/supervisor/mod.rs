@@ -8,6 +8,7 @@ mod events;
 pub mod slot;
 pub mod tasks;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -83,6 +84,8 @@ pub struct Supervisor {
     reading_cpu: bool,
     backoff: Backoff,
     retry_at: Option<Millis>,
+    /// Indexes whose names are somebody else's, since the app was last out.
+    taken: BTreeSet<u32>,
     /// When a replica that had just become ready last ended, unless one has lived long enough since.
     died_young: Option<Millis>,
     /// When something last failed.
@@ -144,6 +147,7 @@ impl Supervisor {
             reading_cpu: false,
             backoff: Backoff::new(Duration::from_secs(1), Duration::from_mins(1)),
             retry_at: None,
+            taken: BTreeSet::new(),
             died_young: None,
             failed_at: None,
             published: Vec::new(),
@@ -240,6 +244,7 @@ impl Supervisor {
         self.last_ended = None;
         self.gauge.clear();
         self.cpu = CpuUse::default();
+        self.taken.clear();
         self.app.forget_wake();
         if self.app.trouble().is_some_and(|trouble| !trouble.refuse) {
             self.set_trouble(None);

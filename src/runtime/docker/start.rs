@@ -153,7 +153,7 @@ impl DockerRuntime {
         };
         let labels = look::labels_of(&inspected);
         if !labels::are_ours(&self.identity, labels) {
-            return Err(RuntimeError::Refused(format!(
+            return Err(RuntimeError::NameTaken(format!(
                 "cannot start app {}: a container named {name} exists and is not this proxy's; remove or rename it",
                 order.app
             )));
