@@ -1,0 +1,141 @@
+//! SIGHUP: the file is read again.
+
+use std::time::Duration;
+
+use crate::proxy;
+use crate::support::http::{Call, get};
+use crate::support::load;
+use crate::support::proxy::{Proxy, Setup};
+use crate::support::wait::{wait_for_async, wait_until};
+use crate::support::yaml;
+
+/// Waits until there are so many apps.
+async fn apps(proxy: &Proxy, count: usize) {
+    wait_for_async(format!("there are {count} apps"), || async {
+        let apps = get(proxy.admin(), "/api/apps").await.json();
+        (apps.as_array().map(Vec::len) == Some(count)).then_some(())
+    })
+    .await;
+}
+
+async fn ask(proxy: &Proxy, host: &str) -> (u16, String) {
+    let answer = Call::get(proxy.address(), "/id").host(host).send().await.expect("an answer");
+    (answer.status, answer.text().to_owned())
+}
+
+#[tokio::test]
+async fn apps_come_and_go() {
+    let one: (&str, yaml::Env<'_>, &str) = ("one", &[], "host: one.test");
+    let two: (&str, yaml::Env<'_>, &str) = ("two", &[], "host: two.test");
+    let proxy = Setup::process(&yaml::apps(&[one])).start().await;
+    let (_, first) = ask(&proxy, "one.test").await;
+    assert_eq!(ask(&proxy, "two.test").await.0, 404);
+    proxy.reload(&yaml::apps(&[one, two]));
+    apps(&proxy, 2).await;
+    assert_eq!(ask(&proxy, "two.test").await.0, 200);
+    assert_eq!(ask(&proxy, "one.test").await, (200, first), "the other one is left alone");
+    proxy.reload(&yaml::apps(&[two]));
+    apps(&proxy, 1).await;
+    assert_eq!(ask(&proxy, "one.test").await.0, 404);
+    assert_eq!(ask(&proxy, "two.test").await.0, 200);
+    wait_until("its replica is stopped", || proxy.report().count("sigterm") == 1).await;
+}
+
+#[tokio::test]
+async fn an_app_that_is_removed_finishes_what_it_has() {
+    let one: (&str, yaml::Env<'_>, &str) = ("one", &[], "host: one.test");
+    let two: (&str, yaml::Env<'_>, &str) = ("two", &[], "host: two.test");
+    let proxy = Setup::process(&yaml::apps(&[one, two])).start().await;
+    let open = tokio::spawn(Call::get(proxy.address(), "/sleep?ms=2000").host("one.test").send());
+    wait_until("it is open", || proxy.report().count("start") == 1).await;
+    proxy.reload(&yaml::apps(&[two]));
+    apps(&proxy, 1).await;
+    assert_eq!(open.await.unwrap().unwrap().status, 200);
+    wait_until("its replica is stopped", || proxy.report().count("sigterm") == 1).await;
+    assert_eq!(proxy.report().open_at_sigterm(), 0, "not before it was done");
+}
+
+#[tokio::test]
+async fn an_app_that_returns_while_it_leaves_loses_nothing() {
+    let one: (&str, yaml::Env<'_>, &str) = ("one", &[], "host: one.test");
+    let two: (&str, yaml::Env<'_>, &str) = ("two", &[], "host: two.test");
+    let proxy = Setup::process(&yaml::apps(&[one, two])).start().await;
+    let address = proxy.address();
+    let open = tokio::spawn(Call::get(address, "/sleep?ms=2000").host("one.test").send());
+    wait_until("it is open", || proxy.report().count("start") == 1).await;
+    proxy.reload(&yaml::apps(&[two]));
+    apps(&proxy, 1).await;
+    proxy.reload(&yaml::apps(&[one, two]));
+    apps(&proxy, 2).await;
+    let load = load::at_rate(30.0, Duration::from_secs(4), move |_| {
+        Call::post(address, "/echo", "x").host("one.test").send()
+    });
+    load.await.assert_all_ok();
+    assert_eq!(open.await.unwrap().unwrap().status, 200);
+    assert_eq!(proxy.report().open_at_sigterm(), 0);
+}
+
+#[tokio::test]
+async fn policy_changes_in_place() {
+    let proxy = proxy(&[], "host: old.test").await;
+    let before = ask(&proxy, "old.test").await;
+    let keys = "host: new.test\nmax_concurrency: 1\nautoscale: {min: 0, max: 1, metric: rps, target: 77}";
+    proxy.reload(&yaml::app(&[], keys));
+    wait_for_async("the route is another", || async {
+        (ask(&proxy, "old.test").await.0 == 404).then_some(())
+    })
+    .await;
+    assert_eq!(ask(&proxy, "new.test").await, before, "the same replica");
+    wait_for_async("the target is another", || async {
+        let reason = proxy.only_app().await["reason"].to_string();
+        reason.contains("/ target 77").then_some(())
+    })
+    .await;
+    let address = proxy.address();
+    let outcomes = load::at_once(20, |_| Call::get(address, "/sleep?ms=20").host("new.test").send()).await;
+    outcomes.assert_all_ok();
+    let report = proxy.report();
+    let most = report.events("start").iter().filter_map(|event| event["open"].as_u64()).max();
+    assert_eq!((most, report.replicas().len()), (Some(1), 1), "the limit holds as well");
+}
+
+#[tokio::test]
+async fn what_runs_changes_without_a_gap() {
+    let scale = "autoscale: {min: 2, max: 2, metric: rps}";
+    let proxy = proxy(&[], scale).await;
+    proxy.ready(2).await;
+    let address = proxy.address();
+    let revision = proxy.only_app().await["revision"].clone();
+    let load = tokio::spawn(load::at_rate(60.0, Duration::from_secs(6), move |at| {
+        if at % 2 == 0 {
+            Call::get(address, "/sleep?ms=300").send()
+        } else {
+            Call::post(address, "/echo", "x").send()
+        }
+    }));
+    proxy.reload(&yaml::app(&[("NEW", "1"), ("START_DELAY_MS", "500")], scale));
+    wait_until("four have been started", || proxy.report().replicas().len() == 4).await;
+    wait_until("the first two are stopped", || proxy.report().count("exit") == 2).await;
+    load.await.unwrap().assert_all_ok();
+    let app = proxy.only_app().await;
+    assert_ne!(app["revision"], revision);
+    assert_eq!((&app["ready"], proxy.report().replicas().len()), (&2.into(), 4));
+    assert_eq!((proxy.report().open_at_sigterm(), proxy.report().count("abort")), (0, 0));
+}
+
+#[tokio::test]
+async fn a_bad_file_changes_nothing_and_is_reported() {
+    let proxy = proxy(&[], "").await;
+    let before = ask(&proxy, "a.test").await;
+    proxy.reload("name: other\ncomand: nothing\nautoscale: {min: 5, max: 2}\n");
+    wait_until("it is reported", || proxy.log().contains("the file is not taken")).await;
+    let log = proxy.log();
+    // Four lines come before the test's own.
+    assert!(log.contains("jcloud.yml:6:1") && log.contains("command"), "{log}");
+    assert_eq!(proxy.only_app().await["name"], "app");
+    assert_eq!(ask(&proxy, "a.test").await, before);
+    proxy.reload(&yaml::app(&[], "host: b.test"));
+    wait_for_async("the next is taken", || async { (ask(&proxy, "a.test").await.0 == 404).then_some(()) })
+        .await;
+    assert_eq!(ask(&proxy, "b.test").await, before);
+}
