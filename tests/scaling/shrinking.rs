@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use crate::support::http::{Call, Failure};
-use crate::support::load;
-use crate::support::wait::LIMIT;
-use crate::{proxy, shown};
-
 use tokio::time::Instant;
+
+use crate::support::http::Call;
+use crate::support::load;
+use crate::support::wait::{LIMIT, wait_for_async};
+use crate::{proxy, shown};
 
 #[tokio::test]
 async fn ten_are_stopped_under_load_and_every_request_is_answered_once() {
@@ -16,9 +16,8 @@ async fn ten_are_stopped_under_load_and_every_request_is_answered_once() {
     let address = proxy.address();
     let call = move |at: usize| {
         // What may be sent twice and what may not, short and long.
-        let call =
-            if at % 2 == 0 { Call::get(address, "/sleep?ms=300") } else { Call::post(address, "/echo", "x") };
-        async move { Ok::<_, Failure>(call.send().await?) }
+        let long = at.is_multiple_of(2);
+        if long { Call::get(address, "/sleep?ms=300") } else { Call::post(address, "/echo", "x") }.send()
     };
     let mut all = load::Outcomes::default();
     let start = Instant::now();
@@ -30,13 +29,14 @@ async fn ten_are_stopped_under_load_and_every_request_is_answered_once() {
     all.assert_all_ok();
     assert_eq!(proxy.report().open_at_sigterm(), 0, "each was done before it was told to end");
     proxy.ready(0).await;
-    crate::support::wait::wait_for_async("all have ended", || async {
+    wait_for_async("all have ended", || async {
         let report = proxy.report();
         (shown(&proxy, "draining").await == 0 && report.count("exit") == report.replicas().len())
             .then_some(())
     })
     .await;
     let report = proxy.report();
-    let served: u64 = report.events("exit").iter().filter_map(|event| event["served"].as_u64()).sum();
-    assert_eq!((served as usize, report.count("abort")), (all.sent(), 0), "each reached one replica, once");
+    let exits = report.events("exit");
+    let served: u64 = exits.iter().map(|event| event["served"].as_u64().expect("a number")).sum();
+    assert_eq!((served, report.count("abort")), (all.sent() as u64, 0), "each reached one replica, once");
 }
