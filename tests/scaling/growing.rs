@@ -16,7 +16,7 @@ use crate::{proxy, shown};
 async fn thirty_seven_a_second_at_ten_each_are_four() {
     let proxy = proxy("min: 0, max: 5, metric: rps, target: 10, idle: 2s", "").await;
     let address = proxy.address();
-    let load = tokio::spawn(load::at_rate(37.0, Duration::from_secs(16), move |_| {
+    let load = tokio::spawn(load::at_rate(37.0, Duration::from_secs(12), move |_| {
         Call::get(address, "/ping").send()
     }));
     let start = Instant::now();
@@ -40,7 +40,7 @@ async fn twenty_five_open_at_ten_each_are_three() {
     let windows = "stable_window: 4s, panic_window: 1s, idle: 1s";
     let proxy = proxy(&format!("min: 0, max: 6, metric: concurrency, target: 10, {windows}"), "").await;
     let address = proxy.address();
-    let load = tokio::spawn(load::at_once(25, move |_| Call::get(address, "/sleep?ms=9000").send()));
+    let load = tokio::spawn(load::at_once(25, move |_| Call::get(address, "/sleep?ms=6000").send()));
     wait_for_async("all are open", || async { (shown(&proxy, "in_flight").await == 25).then_some(()) }).await;
     proxy.ready(3).await;
     while !load.is_finished() {
@@ -59,7 +59,7 @@ async fn work_for_several_instances_brings_several() {
     let windows = "stable_window: 4s, panic_window: 1s";
     let proxy = proxy(&format!("min: 0, max: 4, metric: cpu, target: 70, {windows}"), "instance: C1").await;
     let address = proxy.address();
-    let load = load::at_rate(4.0, Duration::from_secs(8), move |_| Call::get(address, "/burn?ms=60").send());
+    let load = load::at_rate(4.0, Duration::from_secs(6), move |_| Call::get(address, "/burn?ms=60").send());
     let load = tokio::spawn(load);
     wait_for_async("there are more", || async { (shown(&proxy, "ready").await >= 2).then_some(()) }).await;
     assert!(proxy.only_app().await["reason"].as_str().unwrap().starts_with("cpu % "));

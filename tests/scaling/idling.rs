@@ -1,4 +1,4 @@
-//! What is idle and what is not. `idle` is a second in all of these.
+//! What is idle and what is not.
 
 use std::time::Duration;
 
@@ -14,11 +14,18 @@ use crate::support::http::{Answer, Call, Failure, get};
 use crate::support::proxy::Proxy;
 use crate::{proxy, shown};
 
-/// Several times `idle`.
-const LONG: Duration = Duration::from_secs(5);
+/// Eight times `idle`.
+const LONG: Duration = Duration::from_millis(2400);
 
-async fn idle_after_a_second() -> Proxy {
-    proxy("min: 0, max: 2, metric: rps, idle: 1s", "").await
+async fn soon_idle() -> Proxy {
+    proxy("min: 0, max: 2, metric: rps, idle: 300ms", "").await
+}
+
+/// One request is open, and is seen to be.
+async fn assert_busy(proxy: &Proxy) {
+    for key in ["ready", "desired", "in_flight"] {
+        assert_eq!(shown(proxy, key).await, 1, "{key}");
+    }
 }
 
 /// Goes out now, and not before: the replica that served was there all the time.
@@ -31,11 +38,11 @@ async fn assert_goes_out(proxy: &Proxy) {
 
 #[tokio::test]
 async fn a_websocket_that_says_nothing_is_not_idle() {
-    let proxy = idle_after_a_second().await;
+    let proxy = soon_idle().await;
     let stream = TcpStream::connect(proxy.address()).await.unwrap();
     let (mut socket, _) = tokio_tungstenite::client_async("ws://localhost/ws", stream).await.unwrap();
     sleep(LONG).await;
-    assert_eq!((shown(&proxy, "ready").await, shown(&proxy, "in_flight").await), (1, 1));
+    assert_busy(&proxy).await;
     socket.send(Message::text("still there?")).await.unwrap();
     assert_eq!(socket.next().await.unwrap().unwrap(), Message::text("still there?"));
     drop(socket);
@@ -44,39 +51,41 @@ async fn a_websocket_that_says_nothing_is_not_idle() {
 
 #[tokio::test]
 async fn a_long_download_is_not_idle() {
-    let proxy = idle_after_a_second().await;
-    let answer = get(proxy.address(), "/stream?chunks=6&every_ms=1000&size=10").await;
-    assert_eq!(answer.body.len(), 60);
+    let proxy = soon_idle().await;
+    let response = Call::get(proxy.address(), "/stream?chunks=4&every_ms=1000&size=10").open().await.unwrap();
+    sleep(LONG).await;
+    assert_busy(&proxy).await;
+    assert_eq!(Answer::read(response).await.unwrap().body.len(), 40);
     assert_goes_out(&proxy).await;
 }
 
 #[tokio::test]
 async fn a_download_that_the_client_does_not_read_is_not_idle() {
-    let proxy = idle_after_a_second().await;
+    let proxy = soon_idle().await;
     let response = Call::get(proxy.address(), "/bytes?n=100000000").open().await.unwrap();
     sleep(LONG).await;
-    assert_eq!(shown(&proxy, "ready").await, 1);
+    assert_busy(&proxy).await;
     assert_eq!(Answer::read(response).await.unwrap().body.len(), 100_000_000);
     assert_goes_out(&proxy).await;
 }
 
 #[tokio::test]
 async fn a_slow_upload_is_not_idle() {
-    let proxy = idle_after_a_second().await;
+    let proxy = soon_idle().await;
     let pieces = stream::unfold(0, |sent| async move {
         sleep(Duration::from_secs(1)).await;
-        (sent < 5).then_some((Ok::<_, Failure>(Frame::data(Bytes::from("12345"))), sent + 1))
+        (sent < 3).then_some((Ok::<_, Failure>(Frame::data(Bytes::from("12345"))), sent + 1))
     });
     let answer =
         Call::post(proxy.address(), "/slow-body", "").body(StreamBody::new(pieces)).send().await.unwrap();
-    assert_eq!(answer.text(), "25\n");
+    assert_eq!(answer.text(), "15\n");
     assert_goes_out(&proxy).await;
 }
 
 #[tokio::test]
 async fn a_slow_answer_is_not_idle() {
-    let proxy = idle_after_a_second().await;
-    assert_eq!(get(proxy.address(), "/sleep?ms=5000").await.status, 200);
+    let proxy = soon_idle().await;
+    assert_eq!(get(proxy.address(), "/sleep?ms=2400").await.status, 200);
     assert_goes_out(&proxy).await;
 }
 
