@@ -172,8 +172,11 @@ pub(crate) fn remove_labelled(label: &str) {
 /// Removes the images that a proxy has built. What they were built from stays, for the next build. Blocks.
 pub(crate) fn remove_built(instance: &str) {
     let filter = format!("label=pilotlight.built-by={instance}");
-    for id in listed(&["images", "--quiet", "--no-trunc", "--filter", &filter]) {
-        remove(&["rmi", "--force", "--no-prune", &id]);
+    // Each label is a layer of its own, which is listed once nothing is built on it any more.
+    for _ in 0..3 {
+        for id in listed(&["images", "--quiet", "--no-trunc", "--filter", &filter]) {
+            remove(&["rmi", "--force", "--no-prune", &id]);
+        }
     }
 }
 
