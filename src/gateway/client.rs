@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
+use http::HeaderValue;
 use rustix::net::{RecvFlags, Shutdown};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
@@ -48,6 +49,13 @@ impl Client {
     #[must_use]
     pub fn ip(&self) -> IpAddr {
         self.peer.ip()
+    }
+
+    /// The address that the client has reached, as a `Host`.
+    #[must_use]
+    pub fn reached(&self) -> HeaderValue {
+        let address = self.stream.local_addr().map(|address| address.to_string()).unwrap_or_default();
+        HeaderValue::from_str(&address).expect("an address is visible ASCII")
     }
 
     /// A request's head is complete: what arrives next is its body.

@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::CONTENT_LENGTH;
+use http::header::{CONTENT_LENGTH, HOST};
 use http::uri::PathAndQuery;
 use http::{Request, Response, StatusCode, Uri, Version, request};
 use hyper::body::Incoming;
@@ -65,6 +65,10 @@ async fn forward(
     let on_upgrade = upgrading.is_some().then(|| hyper::upgrade::on(&mut request));
     let (mut head, body) = request.into_parts();
     prepare_head(&mut head, routes.table.entry(found.entry).policy.as_ref(), found.prefix)?;
+    if !head.headers.contains_key(HOST) {
+        // An HTTP/1.0 client need not say; the replica is spoken to in a version that must.
+        head.headers.insert(HOST, client.reached());
+    }
     headers::prepare_request(&mut head.headers, client.ip(), upgrading);
     let (upload, progress) = Upload::new(body);
     let way = Way { worker, client, routes: &routes, entry: found.entry, started };
