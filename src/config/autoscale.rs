@@ -14,6 +14,9 @@ use super::value::{Int, Number, Time};
 
 const MIN: u64 = 1;
 const MAX: u64 = 10;
+/// Requests are counted in pieces of a sixth of the panic window for as long as the stable one: more pieces than this
+/// makes of them would take memory for nothing.
+const PANIC_FINEST: u32 = 600;
 /// The panic window is never shorter: below, a single request would look like a rush.
 const PANIC_LEAST: Duration = Duration::from_millis(100);
 
@@ -40,6 +43,15 @@ pub(crate) fn resolve(app: &AppFile, reader: &mut Reader) -> AutoscaleSpec {
         let message =
             format!("the panic window is longer than the stable window, {}", format_duration(stable_window));
         reader.mistake(at.span, message, "write a shorter one, or leave it out: a tenth of `stable_window`");
+    }
+    if let Some(at) =
+        file.panic_window.given().filter(|_| stable_window > panic_window.saturating_mul(PANIC_FINEST))
+    {
+        let message = format!(
+            "the panic window is less than a {PANIC_FINEST}th of the stable window, {}",
+            format_duration(stable_window)
+        );
+        reader.mistake(at.span, message, "write a longer one, or leave it out: a tenth of `stable_window`");
     }
     AutoscaleSpec {
         min,
