@@ -37,11 +37,23 @@ fn spec(rng: &mut Rng) -> AppSpec {
     spec
 }
 
+/// The same app as somebody might change it in its file.
+fn varied(rng: &mut Rng, spec: &AppSpec) -> AppSpec {
+    let mut spec = spec.clone();
+    match rng.u8(0..4) {
+        0 => spec.max_concurrency = rng.bool().then(|| rng.u32(1..4)),
+        1 => spec.autoscale.min = rng.u32(0..=spec.autoscale.max),
+        2 => spec.autoscale.stable_window *= 2,
+        _ => drop(spec.workload.env.insert("VERSION".into(), rng.u8(0..3).to_string())),
+    }
+    spec
+}
+
 #[derive(Clone)]
 struct Stage {
     app: Arc<App>,
     runtime: Scripted,
-    faulty: bool,
+    excused: bool,
 }
 
 /// One client: claims or waits, uses the replica for a while, tries again where it died.
@@ -56,7 +68,7 @@ async fn visit(stage: Stage, work: Duration, patience: Option<Duration>) {
                 Ok(claim) => claim,
                 Err(Denied::TimedOut) => panic!("a ticket was forgotten"),
                 Err(Denied::Trouble(trouble)) => {
-                    assert!(stage.faulty, "{trouble:?}");
+                    assert!(stage.excused, "{trouble:?}");
                     return;
                 }
                 Err(Denied::QueueFull) => panic!("the queue has no bound here"),
@@ -91,7 +103,7 @@ async fn play(seed: u64) {
     let spec = spec(&mut rng);
     let max = spec.autoscale.max;
     let runtime = Scripted::new(rng.u64(..));
-    let (faulty, deadly) = (rng.bool(), rng.bool());
+    let (faulty, deadly, reloading) = (rng.bool(), rng.bool(), rng.bool());
     if faulty {
         runtime.world().faults = rng.u32(1..300);
     }
@@ -101,19 +113,19 @@ async fn play(seed: u64) {
     let board = Arc::new(Board::default());
     let routes = Arc::new(ArcSwap::from_pointee(RouteTable::default()));
     let mut control = Control::new(Arc::new(runtime.clone()), routes, Arc::clone(&board));
-    control.apply(vec![spec]);
+    control.apply(vec![spec.clone()]);
     let (commands, inbox) = mpsc::channel(4);
     let control = tokio::spawn(control.run(inbox));
-    let view = board.apps.load()[0].clone();
-    // Deaths can look like failures to start, so they excuse a refusal too.
-    let stage = Stage { app: Arc::clone(&view.app), runtime: runtime.clone(), faulty: faulty || deadly };
+    // Deaths can look like failures to start, so they excuse a refusal too, as does an app that is taken away.
+    let excused = faulty || deadly || reloading;
 
-    let meter = view.policy.meter.writer();
-    let status = Arc::clone(&view.status);
+    let shown = Arc::clone(&board);
     let watch = tokio::spawn(async move {
         loop {
-            let shown = status.load();
-            assert!(shown.ready + shown.starting <= max, "more than {max}: {shown:?}");
+            let status = shown.apps.load().first().map(|view| view.status.load_full()).unwrap_or_default();
+            // While one revision takes over from another, both may be ready.
+            let most = if reloading { 2 * max } else { max };
+            assert!(status.ready + status.starting <= most, "more than {most}: {status:?}");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     });
@@ -121,11 +133,20 @@ async fn play(seed: u64) {
     for _ in 0..rng.usize(1..25) {
         tokio::time::sleep(Duration::from_millis(*rng.choice(&[0, 0, 1, 40, 300, 1500, 4000]).unwrap()))
             .await;
+        if reloading && rng.u8(0..4) == 0 {
+            let gone = rng.u8(0..3) == 0;
+            let apps = if gone { Vec::new() } else { vec![varied(&mut rng, &spec)] };
+            commands.send(Command::Apply(apps)).await.expect("the control plane runs");
+            tokio::time::sleep(Duration::from_millis(rng.u64(0..3))).await;
+        }
+        let view = board.apps.load().first().cloned();
         for _ in 0..*rng.choice(&[1, 1, 1, 2, 8]).unwrap() {
-            meter.record(clock::now().0);
+            let Some(view) = &view else { break };
+            let stage = Stage { app: Arc::clone(&view.app), runtime: runtime.clone(), excused };
+            view.policy.meter.writer().record(clock::now().0);
             let work = Duration::from_millis(*rng.choice(&[0, 1, 20, 400, 3000]).unwrap());
             let patience = rng.bool().then(|| Duration::from_millis(rng.u64(0..1500)));
-            visits.spawn(visit(stage.clone(), work, patience.filter(|_| rng.bool())));
+            visits.spawn(visit(stage, work, patience.filter(|_| rng.bool())));
         }
         if deadly && rng.u8(0..4) == 0 {
             runtime.kill_one();
@@ -137,13 +158,16 @@ async fn play(seed: u64) {
     while let Some(ended) = visits.join_next().await {
         ended.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
     }
-    assert_eq!(view.app.held(), 0);
     assert!(!watch.is_finished(), "more replicas than max");
     watch.abort();
 
     // Once nothing fails any more everything goes out, and nothing is left.
     runtime.world().faults = 0;
     runtime.world().lost_events = 0;
+    commands.send(Command::Apply(vec![spec])).await.expect("the control plane runs");
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    let view = board.apps.load()[0].clone();
+    assert_eq!(view.app.held(), 0);
     for look in 0.. {
         if view.status.load().lit.is_none() && runtime.world().replicas.is_empty() {
             break;

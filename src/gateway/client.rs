@@ -55,7 +55,8 @@ impl Client {
     #[must_use]
     pub fn reached(&self) -> HeaderValue {
         let address = self.stream.local_addr().map(|address| address.to_string()).unwrap_or_default();
-        HeaderValue::from_str(&address).expect("an address is visible ASCII")
+        // An address is visible ASCII; where there is none the Host is empty, as it may be.
+        HeaderValue::from_str(&address).unwrap_or(HeaderValue::from_static(""))
     }
 
     /// A request's head is complete: what arrives next is its body.

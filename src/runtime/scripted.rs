@@ -29,8 +29,8 @@ pub(crate) struct World {
     pub(crate) lost_events: u32,
     /// Longest that a call takes.
     pub(crate) slowest: Duration,
-    /// Indexes with a start call under way.
-    starting: BTreeSet<u32>,
+    /// Index and revision of each start call under way.
+    starting: BTreeSet<(u32, String)>,
     pub(crate) replicas: BTreeMap<u16, Scene>,
     next_port: u16,
     events: Option<mpsc::Sender<Event>>,
@@ -40,6 +40,7 @@ pub(crate) struct World {
 #[derive(Debug, Clone)]
 pub(crate) struct Scene {
     pub(crate) index: u32,
+    pub(crate) revision: String,
     pub(crate) runs: bool,
     /// Its stop call has begun.
     pub(crate) stopping: bool,
@@ -168,18 +169,20 @@ impl Runtime for Scripted {
     fn prepare<'a>(&'a self, _: &'a str, workload: &'a Arc<Workload>) -> Reply<'a, Revision> {
         Box::pin(async move {
             self.call().await?;
-            let (hash, image_id) = ("r1".to_owned(), String::new());
+            let (hash, image_id) = (format!("r{:?}", workload.env.get("VERSION")), String::new());
             Ok(Revision { hash, workload: Arc::clone(workload), image_id, port: 0, healthcheck: false })
         })
     }
 
     fn start<'a>(&'a self, order: &'a StartOrder) -> Reply<'a, Started> {
         Box::pin(async move {
-            let alone = self.world().starting.insert(order.index);
-            assert!(alone, "{} is started twice at once", order.index);
+            // What an engine's names are made of.
+            let name = (order.index, order.revision.hash.clone());
+            let alone = self.world().starting.insert(name.clone());
+            assert!(alone, "{name:?} is started twice at once");
             let failed = self.call().await.err();
             let mut world = self.world();
-            world.starting.remove(&order.index);
+            world.starting.remove(&name);
             // A call that timed out has done its work or not; the others have not.
             let done = match failed {
                 None => true,
@@ -187,8 +190,9 @@ impl Runtime for Scripted {
                 Some(_) => false,
             };
             if done {
-                world.replicas.retain(|_, scene| scene.index != order.index || scene.runs);
-                let there = world.replicas.iter().find(|(_, scene)| scene.index == order.index);
+                let same = |scene: &Scene| scene.index == name.0 && scene.revision == name.1;
+                world.replicas.retain(|_, scene| !same(scene) || scene.runs);
+                let there = world.replicas.iter().find(|(_, scene)| same(scene));
                 let port = if let Some((port, scene)) = there {
                     assert!(!scene.stopping, "started under a name that is being stopped");
                     *port
@@ -197,7 +201,8 @@ impl Runtime for Scripted {
                     world.next_port += 1;
                     let delay = Duration::from_millis(world.rng.u64(0..300));
                     let ready_at = tokio::time::Instant::now() + delay;
-                    let scene = Scene { index: order.index, runs: true, stopping: false, open: 0, ready_at };
+                    let (index, revision) = name;
+                    let scene = Scene { index, revision, runs: true, stopping: false, open: 0, ready_at };
                     world.replicas.insert(port, scene);
                     port
                 };
@@ -237,7 +242,7 @@ impl Runtime for Scripted {
             let found = world.replicas.iter().map(|(port, scene)| Found {
                 id: id(*port),
                 app: "app".into(),
-                revision: "r1".into(),
+                revision: scene.revision.clone(),
                 index: scene.index,
                 status: status(*port, Some(scene)),
             });

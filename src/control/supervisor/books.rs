@@ -136,21 +136,25 @@ impl Supervisor {
         }
     }
 
-    /// Ends what is of another revision, once enough of the current one is ready.
+    /// Ends what is of other revisions, one for each of the current one that is ready: those with the fewest
+    /// requests first, so that as many as are wanted serve all the while.
     fn retire_stale(&mut self, desired: usize, now: Millis) {
         let ready = self.slots.iter().filter(|slot| slot.is_ready() && self.is_current(slot)).count();
+        let mut needed = desired.saturating_sub(ready);
         let deadline = Some(now.after(self.policy.spec.drain_timeout));
-        for at in 0..self.slots.len() {
-            if self.is_current(&self.slots[at]) {
-                continue;
-            }
-            // One that the autoscaler drains has had no deadline; a deploy sets it one.
-            if let Phase::Draining { deadline: until @ None, returns, .. } = &mut self.slots[at].phase {
-                (*until, *returns) = (deadline, false);
-            }
-            let is_starting = matches!(self.slots[at].phase, Phase::Starting(_));
-            if self.slots[at].is_live() && (ready >= desired || is_starting) {
-                self.retire(at, deadline, false);
+        let mut order: Vec<usize> = (0..self.slots.len()).collect();
+        order.retain(|at| !self.is_current(&self.slots[*at]));
+        order.sort_by_key(|at| std::cmp::Reverse(self.slots[*at].in_flight()));
+        for at in order {
+            match &mut self.slots[at].phase {
+                Phase::Ready(_) | Phase::Suspect(_) if needed > 0 => needed -= 1,
+                Phase::Starting(_) | Phase::Ready(_) | Phase::Suspect(_) => self.retire(at, deadline, false),
+                // One that the autoscaler drains has had no deadline; a deploy sets it one.
+                Phase::Draining { deadline: until @ None, returns, .. } => {
+                    *until = deadline;
+                    *returns = false;
+                }
+                Phase::Draining { .. } | Phase::Stopping => {}
             }
         }
     }
