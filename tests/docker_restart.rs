@@ -46,10 +46,14 @@ async fn a_killed_proxy_finds_its_container_again() {
     let before = replica(&proxy).await;
     let container = identity(&only(&proxy, 1).await[0]);
 
-    for _ in 0..2 {
+    for asked_at_once in [true, false] {
         proxy.kill().await;
         assert_eq!(identity(&only(&proxy, 1).await[0]), container, "it outlives the proxy");
         proxy.start().await;
+        if !asked_at_once {
+            // Nobody has asked this proxy yet, and the idle time is not over.
+            proxy.ready(1).await;
+        }
         assert_eq!(replica(&proxy).await, before, "the next request is warm");
         assert_eq!(identity(&only(&proxy, 1).await[0]), container);
     }

@@ -67,6 +67,18 @@ impl Scripted {
         self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
+    /// A replica that a proxy before this one has left running.
+    pub(crate) fn place(&self, index: u32, revision: &str) {
+        let mut world = self.world();
+        let port = world.next_port;
+        world.next_port += 1;
+        let ready_at = tokio::time::Instant::now();
+        let revision = revision.to_owned();
+        world
+            .replicas
+            .insert(port, Scene { index, revision, runs: true, stopping: false, open: 0, ready_at });
+    }
+
     /// A request begins to use a replica; false: nothing listens there.
     pub(crate) fn enter(&self, address: &Address) -> bool {
         let mut world = self.world();

@@ -96,6 +96,8 @@ impl Supervisor {
                     let (number, phase) = (self.next_number(), Phase::Suspect(running));
                     self.slots.push(Slot { number, index: it.index, revision: it.revision, phase });
                     self.verify(self.slots.len() - 1);
+                    // It was ready before: its time of silence begins now, and is not over yet.
+                    self.first_ready.get_or_insert(now);
                 }
                 _ => self.clear(it),
             }
