@@ -129,14 +129,14 @@ impl Proxy {
         let (stop, stopping) = watch::channel(None);
         let gateway = Gateway { routes, shared: Shared::default(), stop: stopping, open: Arc::default() };
         let workers = start_workers(spec.workers, &gateway, &self.listeners)?;
-        // From here on the workers' duplicates are the only ones: what they close is closed.
-        drop(self.listeners);
 
         while let Heard::Reload = signals.next().await {
             reload(args, &spec, &commands).await;
         }
         tracing::info!(timeout = ?spec.shutdown_timeout, "stopping: no new connections, what runs may finish");
         let _ended = commands.send(Command::Close).await;
+        // The workers' duplicates are the only ones now: what they close is closed.
+        drop(self.listeners);
         stop.send_replace(Some(Instant::now() + spec.shutdown_timeout));
         let finished = async {
             let cut = tokio::task::spawn_blocking(|| join(workers)).await.unwrap_or(0);

@@ -52,7 +52,10 @@ impl Setup {
         fs::create_dir(setup.home()).expect("a folder in it, too");
         for entry in fs::read_dir(source).expect("the folder can be read") {
             let entry = entry.expect("so can its entries");
-            fs::copy(entry.path(), setup.home().join(entry.file_name())).expect("files can be copied");
+            // A proxy that was tried out there has left its state directory.
+            if entry.file_type().expect("and looked at").is_file() {
+                fs::copy(entry.path(), setup.home().join(entry.file_name())).expect("files can be copied");
+            }
         }
         setup
     }
