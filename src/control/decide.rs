@@ -92,7 +92,7 @@ pub enum Reason {
         /// Whether the panic window decided.
         panic: bool,
     },
-    /// Nothing is known of the metric; as many as there are.
+    /// Nothing is known of the metric; as many as there are, or as were wanted last.
     NoData,
     /// A lower count has not been right for long enough.
     Delayed,
@@ -172,7 +172,7 @@ fn from_windows(
         return if seen.held > 0 && seen.ready == 0 {
             (floor, Reason::Woken(seen.held))
         } else {
-            (seen.ready.max(floor), Reason::NoData)
+            (seen.ready.max(next.desired.unwrap_or(0)).max(floor), Reason::NoData)
         };
     };
     let by_stable = replicas_for(stable, spec.target);

@@ -197,6 +197,8 @@ fn no_data_is_not_zero() {
     let blind = Observation { ready: 4, in_flight: 1, stable: None, panic: None, ..seen() };
     let decision = life.at(10, &blind);
     assert_eq!((decision.desired, decision.reason), (4, Reason::NoData));
+    let fewer = Observation { ready: 2, ..blind };
+    assert_eq!(life.at(11, &fewer).desired, 4, "those on their way are not given up");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::app::clock::{self, Millis};
 use crate::app::replica::Replica;
 use crate::app::{Policy, Trouble, TroubleKind};
-use crate::control::observe::Lit;
+use crate::control::observe::{self, Lit};
 use crate::control::probe::{Lost, StartError};
 use crate::control::supervisor::slot::{Phase, Running, Slot};
 use crate::control::supervisor::tasks::{self, Failed, Report};
@@ -58,6 +58,7 @@ impl Supervisor {
             // Its counts begin now.
             self.counted_when_out = None;
             self.lit = self.lit.map(|_| Lit { since: now, before: 0 });
+            self.blind_until = Some(now.after(observe::SHORTEST));
         }
         self.policy = policy;
         self.app.set_limit(self.policy.spec.max_concurrency);
@@ -98,6 +99,7 @@ impl Supervisor {
                     self.verify(self.slots.len() - 1);
                     // It was ready before: its time of silence begins now, and is not over yet.
                     self.first_ready.get_or_insert(now);
+                    self.blind_until = Some(now.after(observe::SHORTEST));
                 }
                 _ => self.clear(it),
             }

@@ -75,6 +75,8 @@ pub struct Supervisor {
     decision: Option<Decision>,
     /// Since when the app has not been out.
     lit: Option<Lit>,
+    /// Until then the meter knows too little of what replicas carry that it has not seen from the first request on.
+    blind_until: Option<Millis>,
     /// What the meter had counted when the app went out.
     counted_when_out: Option<u64>,
     first_ready: Option<Millis>,
@@ -139,6 +141,7 @@ impl Supervisor {
             state: decide::State::default(),
             decision: None,
             lit: None,
+            blind_until: None,
             counted_when_out: None,
             first_ready: None,
             last_ended: None,
@@ -260,7 +263,7 @@ impl Supervisor {
         let (stable, panic) = match spec.metric {
             // Replicas that were adopted, or have lost their meter to a reload, carry a load of which nothing is
             // known yet.
-            Metric::Rps if ready > 1 && now.since(lit.since) < observe::SHORTEST => (None, None),
+            Metric::Rps if self.blind_until.is_some_and(|until| now < until) => (None, None),
             Metric::Rps => (Some(observe::rate(meter, spec.stable_window, lit, now)), Some(rps)),
             Metric::Concurrency | Metric::Cpu => {
                 let since = |window| lit.since.max(now.before(window));
