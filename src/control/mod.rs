@@ -267,8 +267,8 @@ impl Control {
 }
 
 impl Managed {
-    fn renewed(self, spec: AppSpec, whatever: bool) -> Self {
-        if *self.view.policy.spec == spec && !whatever {
+    fn renewed(self, spec: AppSpec, returning: bool) -> Self {
+        if *self.view.policy.spec == spec && !returning {
             return self;
         }
         let policy = Policy::new(Arc::new(spec), Some(&self.view.policy));
