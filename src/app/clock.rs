@@ -1,8 +1,9 @@
 //! Time as both planes count it: whole milliseconds since the process began, never going back.
 //!
-//! Workers read the kernel's coarse clock (a few nanoseconds, right to a scheduler tick); the control plane
-//! reads tokio's, which tests can pause.
+//! Workers keep a reading of the kernel's coarse clock, made anew whenever they wake and every few of their reads
+//! and writes; the control plane reads tokio's clock, which tests can pause.
 
+use std::cell::Cell;
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
@@ -53,6 +54,17 @@ static ORIGIN: LazyLock<Origin> = LazyLock::new(|| {
     }
 });
 
+thread_local! {
+    /// What this thread has last read; 0 where it keeps no reading.
+    static KEPT: Cell<u64> = const { Cell::new(0) };
+    /// Reads and writes since.
+    static USES: Cell<u32> = const { Cell::new(0) };
+}
+
+/// Reads and writes for which one reading will do. Each moves some kilobytes at most, so that a worker that never
+/// sleeps is behind by a millisecond or two, less than the coarse clock itself may be.
+const USES_OF_A_READING: u32 = 64;
+
 /// The workers' clock: the one of the control plane, so that a test of both can pause it.
 #[cfg(test)]
 #[must_use]
@@ -60,11 +72,31 @@ pub fn coarse() -> Millis {
     now()
 }
 
-/// The workers' clock: coarse and cheap.
+/// The workers' clock: coarse and cheap. The kept reading, where [`refresh`] is called on this thread.
 #[cfg(not(test))]
 #[must_use]
+#[inline]
 pub fn coarse() -> Millis {
-    kernel()
+    match KEPT.get() {
+        0 => kernel(),
+        kept => Millis(kept),
+    }
+}
+
+/// Reads the clock for this thread, which does so from now on whenever it has slept.
+pub fn refresh() {
+    KEPT.set(kernel().0);
+    USES.set(0);
+}
+
+/// Called for each read and write of a thread that calls [`refresh`].
+#[inline]
+pub fn tick() {
+    let uses = USES.get() + 1;
+    USES.set(uses);
+    if uses >= USES_OF_A_READING {
+        refresh();
+    }
 }
 
 fn kernel() -> Millis {
@@ -90,5 +122,20 @@ mod tests {
         let (precise, rough) = (now(), kernel());
         assert!(precise.0 > 900 && rough.0 > 900);
         assert!(precise.0.abs_diff(rough.0) < 1000, "{precise:?} {rough:?}");
+    }
+
+    #[test]
+    fn a_reading_is_kept_for_a_while() {
+        refresh();
+        let kept = KEPT.get();
+        while kernel().0 <= kept {
+            std::thread::yield_now();
+        }
+        for _ in 1..USES_OF_A_READING {
+            tick();
+        }
+        assert_eq!(KEPT.get(), kept);
+        tick();
+        assert!(KEPT.get() > kept);
     }
 }

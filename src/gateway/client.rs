@@ -15,6 +15,8 @@ use rustix::net::{RecvFlags, Shutdown};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
+use crate::app::clock;
+
 /// Most of a head that is kept to be looked at; the parser's own bound is the same.
 pub const MAX_HEAD: usize = 64 * 1024;
 
@@ -112,6 +114,7 @@ pub struct ClientStream(pub Arc<Client>);
 
 impl AsyncRead for ClientStream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        clock::tick();
         let client = &self.0;
         let before = buf.filled().len();
         if client.reread.swap(false, Ordering::Relaxed) {
@@ -173,6 +176,7 @@ impl ClientStream {
         cx: &mut Context<'_>,
         write: impl Fn(&TcpStream) -> io::Result<usize>,
     ) -> Poll<io::Result<usize>> {
+        clock::tick();
         loop {
             ready!(self.0.stream.poll_write_ready(cx))?;
             match write(&self.0.stream) {

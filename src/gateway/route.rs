@@ -5,6 +5,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use foldhash::fast::FixedState;
+
 use crate::app::{App, Policy};
 use crate::config::spec::HostPattern;
 
@@ -12,9 +14,9 @@ use crate::config::spec::HostPattern;
 #[derive(Debug, Default)]
 pub struct RouteTable {
     entries: Vec<Entry>,
-    exact: HashMap<Box<str>, Paths>,
+    exact: Hosts,
     /// Keyed by what follows `*.`.
-    wildcard: HashMap<Box<str>, Paths>,
+    wildcard: Hosts,
     any: Paths,
 }
 
@@ -26,6 +28,9 @@ pub struct Entry {
     /// Its policy as of this table.
     pub policy: Arc<Policy>,
 }
+
+/// A quick hash will do: clients choose what is looked up, never what is in the table.
+type Hosts = HashMap<Box<str>, Paths, FixedState>;
 
 /// Path prefixes of one host, longest first.
 type Paths = Vec<(Box<str>, usize)>;

@@ -20,6 +20,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::LocalSet;
 use tokio::time::Instant;
 
+use crate::app::clock;
 use crate::app::meter::Writer;
 use crate::gateway::client::{Client, ClientStream, MAX_HEAD};
 use crate::gateway::forward;
@@ -99,7 +100,8 @@ impl LocalRoutes {
 /// # Errors
 /// Where the system gives no thread or no event queue.
 pub fn spawn(index: usize, gateway: Gateway, listeners: Vec<TcpListener>) -> io::Result<JoinHandle<usize>> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    let runtime = builder.enable_all().on_thread_unpark(clock::refresh).build()?;
     std::thread::Builder::new()
         .name(format!("worker-{index}"))
         .spawn(move || LocalSet::new().block_on(&runtime, run(gateway, listeners)))
