@@ -6,7 +6,7 @@
 use std::hint::black_box;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use pilotlight::app::clock::{self, Millis};
@@ -79,6 +79,19 @@ fn claim(c: &mut Criterion) {
         |port| Endpoint { address: Address::Tcp(([127, 0, 0, 1], port).into()), protocol: Protocol::Http1 };
     app.publish((1..=4).map(|port| Replica::new(endpoint(port))).collect());
     c.bench_function("claim and release among 4 replicas", |b| b.iter(|| drop(app.claim())));
+    // Of all threads together: with fewer cores than threads this is the cores' share of it.
+    c.bench_function("claim and release, one of 8 threads' claims", |b| {
+        b.iter_custom(|claims| {
+            let each = claims.div_ceil(WORKERS as u64);
+            let start = Instant::now();
+            std::thread::scope(|threads| {
+                for _ in 0..WORKERS {
+                    threads.spawn(|| (0..each).for_each(|_| drop(black_box(app.claim()))));
+                }
+            });
+            start.elapsed()
+        });
+    });
 }
 
 fn decision(c: &mut Criterion) {
