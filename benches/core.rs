@@ -98,6 +98,7 @@ fn decision(c: &mut Criterion) {
     let spec = spec().autoscale;
     let seen = Observation {
         ready: 4,
+        starting: 0,
         in_flight: 12,
         held: 0,
         stable: Some(43.0),

@@ -25,8 +25,10 @@ const ROUNDING: f64 = 1e-9;
 /// What the supervisor saw.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Observation {
-    /// Replicas that take requests.
+    /// Replicas that take requests, those included that could not be reached just now and are looked after.
     pub ready: u32,
+    /// Replicas on their way.
+    pub starting: u32,
     /// Requests under way.
     pub in_flight: u64,
     /// Requests that wait.
@@ -151,9 +153,9 @@ pub fn decide(spec: &AutoscaleSpec, state: &State, seen: &Observation, now: Mill
 
 /// Why the app may be without a replica, if it may.
 fn rest(spec: &AutoscaleSpec, next: &State, seen: &Observation, now: Millis) -> Option<Reason> {
-    // Before a replica is ready silence means nothing, unless nobody has asked either.
+    // A start comes to its end, though whom it was for has left: who comes again shall find it done.
     let Some(first_ready) = seen.first_ready else {
-        return (seen.rps == 0.0).then_some(Reason::Out);
+        return (seen.rps == 0.0 && seen.starting == 0).then_some(Reason::Out);
     };
     let silent_since = seen.last_ended.unwrap_or(first_ready);
     let since = next.below_since.map_or(silent_since, |below| below.min(silent_since));

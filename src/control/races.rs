@@ -182,29 +182,6 @@ async fn play(seed: u64) {
     control.await.expect("without a panic");
 }
 
-/// Nobody has asked since the proxy's start: what ran before is kept for its idle time, and then goes.
-#[tokio::test(start_paused = true)]
-async fn what_is_adopted_is_not_idle_yet() {
-    let mut rng = Rng::with_seed(1);
-    let mut spec = spec(&mut rng);
-    spec.autoscale.idle = Duration::from_secs(30);
-    let runtime = Scripted::new(1);
-    runtime.place(0, "rNone");
-    let board = Arc::new(Board::default());
-    let mut control = Control::new(Arc::new(runtime.clone()), Arc::default(), Arc::clone(&board));
-    control.apply(vec![spec]);
-    let (commands, inbox) = mpsc::channel(4);
-    let control = tokio::spawn(control.run(inbox));
-    tokio::time::sleep(Duration::from_secs(25)).await;
-    let status = Arc::clone(&board.apps.load()[0].status);
-    assert_eq!(status.load().ready, 1, "{:?}", status.load());
-    assert_eq!(runtime.world().replicas.len(), 1);
-    tokio::time::sleep(Duration::from_secs(15)).await;
-    assert_eq!((status.load().ready, runtime.world().replicas.len()), (0, 0));
-    drop(commands);
-    control.await.expect("without a panic");
-}
-
 fn run(seed: u64) {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();

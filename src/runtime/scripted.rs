@@ -29,6 +29,14 @@ pub(crate) struct World {
     pub(crate) lost_events: u32,
     /// Longest that a call takes.
     pub(crate) slowest: Duration,
+    /// From its start to its first answer, for a replica that is started from now on; at random where there is none.
+    pub(crate) boot: Option<Duration>,
+    /// How long it takes to prepare, beside the call's own time.
+    pub(crate) preparing: Duration,
+    /// Of the start calls to come, how many fail.
+    pub(crate) failing_starts: u32,
+    /// Whether what is started from now on fails its checks.
+    pub(crate) born_sick: bool,
     /// Index and revision of each start call under way.
     starting: BTreeSet<(u32, String)>,
     pub(crate) replicas: BTreeMap<u16, Scene>,
@@ -46,6 +54,8 @@ pub(crate) struct Scene {
     pub(crate) stopping: bool,
     /// Requests that use it.
     pub(crate) open: u32,
+    /// It fails its checks.
+    pub(crate) sick: bool,
     ready_at: tokio::time::Instant,
 }
 
@@ -56,6 +66,10 @@ impl Scripted {
             faults: 0,
             lost_events: 0,
             slowest: Duration::from_millis(400),
+            boot: None,
+            preparing: Duration::ZERO,
+            failing_starts: 0,
+            born_sick: false,
             starting: BTreeSet::new(),
             replicas: BTreeMap::new(),
             next_port: 1,
@@ -74,9 +88,8 @@ impl Scripted {
         world.next_port += 1;
         let ready_at = tokio::time::Instant::now();
         let revision = revision.to_owned();
-        world
-            .replicas
-            .insert(port, Scene { index, revision, runs: true, stopping: false, open: 0, ready_at });
+        let scene = Scene { index, revision, runs: true, stopping: false, open: 0, sick: false, ready_at };
+        world.replicas.insert(port, scene);
     }
 
     /// A request begins to use a replica; false: nothing listens there.
@@ -181,6 +194,8 @@ impl Runtime for Scripted {
     fn prepare<'a>(&'a self, _: &'a str, workload: &'a Arc<Workload>) -> Reply<'a, Revision> {
         Box::pin(async move {
             self.call().await?;
+            let preparing = self.world().preparing;
+            tokio::time::sleep(preparing).await;
             let (hash, image_id) = (format!("r{:?}", workload.env.get("VERSION")), String::new());
             Ok(Revision { hash, workload: Arc::clone(workload), image_id, port: 0, healthcheck: false })
         })
@@ -192,9 +207,13 @@ impl Runtime for Scripted {
             let name = (order.index, order.revision.hash.clone());
             let alone = self.world().starting.insert(name.clone());
             assert!(alone, "{name:?} is started twice at once");
-            let failed = self.call().await.err();
+            let mut failed = self.call().await.err();
             let mut world = self.world();
             world.starting.remove(&name);
+            if world.failing_starts > 0 {
+                world.failing_starts -= 1;
+                failed = Some(RuntimeError::Refused("scripted: no".into()));
+            }
             // A call that timed out has done its work or not; the others have not.
             let done = match failed {
                 None => true,
@@ -212,9 +231,11 @@ impl Runtime for Scripted {
                     let port = world.next_port;
                     world.next_port += 1;
                     let delay = Duration::from_millis(world.rng.u64(0..300));
+                    let delay = world.boot.unwrap_or(delay);
                     let ready_at = tokio::time::Instant::now() + delay;
                     let (index, revision) = name;
-                    let scene = Scene { index, revision, runs: true, stopping: false, open: 0, ready_at };
+                    let (runs, stopping, open, sick) = (true, false, 0, world.born_sick);
+                    let scene = Scene { index, revision, runs, stopping, open, sick, ready_at };
                     world.replicas.insert(port, scene);
                     port
                 };
@@ -289,7 +310,7 @@ impl Runtime for Scripted {
             let world = self.world();
             let now = tokio::time::Instant::now();
             match world.replicas.get(&port(&endpoint.address)) {
-                Some(scene) if scene.runs && now >= scene.ready_at => Ok(()),
+                Some(scene) if scene.runs && !scene.sick && now >= scene.ready_at => Ok(()),
                 _ => Err("nothing listens".to_owned()),
             }
         })

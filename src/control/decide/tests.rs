@@ -23,6 +23,7 @@ fn spec() -> AutoscaleSpec {
 fn seen() -> Observation {
     Observation {
         ready: 1,
+        starting: 0,
         in_flight: 0,
         held: 0,
         stable: Some(0.0),
@@ -104,9 +105,10 @@ fn a_slow_start_is_not_idleness() {
     let mut life = Life::of(AutoscaleSpec { idle: secs(2), ..spec() });
     let starting = Observation { ready: 0, held: 1, first_ready: None, ..seen() };
     assert_eq!(life.at(5, &starting).desired, 1);
-    // The client has left, but its request still counts.
-    let deserted = Observation { held: 0, rps: 0.1, stable: Some(0.1), panic: Some(0.1), ..starting };
+    // The client has left long ago, but what was started for it comes to its end.
+    let deserted = Observation { held: 0, starting: 1, ..starting };
     assert_eq!(life.at(30, &deserted).desired, 1);
+    assert_eq!(life.at(31, &Observation { starting: 0, ..deserted }).reason, Reason::Out, "it has failed");
     // Ready at last: the clock starts now.
     let ready = Observation { first_ready: Some(Millis(40_000)), ..seen() };
     assert_eq!(life.at(41, &ready).desired, 1);

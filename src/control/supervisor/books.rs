@@ -2,7 +2,6 @@
 //! runtime has to do something, leaves that to a task.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::{Notify, OnceCell, oneshot};
 
@@ -10,25 +9,23 @@ use crate::app::clock::Millis;
 use crate::app::replica::Replica;
 use crate::app::{Trouble, TroubleKind};
 use crate::control::probe;
-use crate::control::supervisor::slot::{Owned, Phase, Running, Slot, Starting};
+use crate::control::supervisor::slot::{Owned, Phase, Running, Slot, Starting, Unwell};
 use crate::control::supervisor::tasks::{self, Launch, Report};
-use crate::control::supervisor::{OUTAGE_GRACE, SETTLED, Stage, Supervisor};
+use crate::control::supervisor::{Stage, Supervisor};
 use crate::runtime::{ReplicaId, Revision, RuntimeError, StartOrder};
-
-/// Between two attempts at an engine that does not answer.
-const OUTAGE_RETRY: Duration = Duration::from_millis(500);
 
 impl Supervisor {
     /// Brings the replicas of the current revision to `desired`, and those of others to an end.
     pub(super) fn act(&mut self, desired: u32, now: Millis) {
-        let live = self.slots.iter().filter(|slot| slot.is_live() && self.is_current(slot)).count();
+        let live = self.slots.iter().filter(|slot| slot.is_live() && self.is_wanted(slot)).count();
         let desired = usize::try_from(desired).unwrap_or(usize::MAX);
         if desired > live {
             let missing = desired - live - self.take_back(desired - live);
-            self.start(missing, now);
+            self.start(self.missing_to_start(missing), now);
         } else {
             self.give_up(live - desired, desired == 0);
         }
+        self.retire_unwell(desired, now);
         self.retire_stale(desired, now);
         self.advance_drains(now);
     }
@@ -38,12 +35,17 @@ impl Supervisor {
         self.revision.as_ref().is_none_or(|revision| revision.hash == slot.revision)
     }
 
+    /// Whether a slot is one of those that a decision counts: of the current revision, and well.
+    fn is_wanted(&self, slot: &Slot) -> bool {
+        self.is_current(slot) && slot.is_well()
+    }
+
     /// Lets drained replicas of the current revision take requests again; gives how many.
     fn take_back(&mut self, wanted: usize) -> usize {
         let mut taken = 0;
         for at in 0..self.slots.len() {
             let returns = matches!(self.slots[at].phase, Phase::Draining { returns: true, .. });
-            if taken == wanted || !returns || !self.is_current(&self.slots[at]) {
+            if taken == wanted || !returns || !self.is_wanted(&self.slots[at]) {
                 continue;
             }
             if let Phase::Draining { running, .. } =
@@ -59,7 +61,7 @@ impl Supervisor {
 
     /// Starts so many, if it is known what and the last failure is long enough ago.
     fn start(&mut self, count: usize, now: Millis) {
-        if count == 0 || self.retry_at.is_some() {
+        if count == 0 || self.setbacks.is_waiting() {
             return;
         }
         let Some(revision) = self.revision.clone() else {
@@ -73,7 +75,7 @@ impl Supervisor {
 
     fn launch(&mut self, revision: &Arc<Revision>, now: Millis) {
         // After a failure another index: what failed may still be in the way.
-        let mut free = self.backoff.failures()..;
+        let mut free = self.setbacks.failures()..;
         let is_free =
             |index: &u32| !self.taken.contains(index) && self.slots.iter().all(|slot| slot.index != *index);
         let index = free.find(is_free);
@@ -106,21 +108,27 @@ impl Supervisor {
         self.numbers
     }
 
-    /// Asks the runtime what there is to run.
+    /// Asks the runtime what there is to run, unless it is being asked already.
     pub(super) fn prepare(&mut self) {
-        if std::mem::replace(&mut self.preparing, true) {
+        let wanted = &self.policy.spec.workload;
+        if self.preparing.as_ref().is_some_and(|(workload, _)| **workload == *wanted) {
             return;
         }
-        let runtime = Arc::clone(&self.runtime);
-        let (app, workload) = (self.app.name.clone(), Arc::new(self.policy.spec.workload.clone()));
-        self.tasks.spawn(async move { Report::Prepared(runtime.prepare(&app, &workload).await) });
+        let (app, workload) = (self.app.name.clone(), Arc::new(wanted.clone()));
+        let (runtime, asked) = (Arc::clone(&self.runtime), Arc::clone(&workload));
+        let task = self.tasks.spawn(async move {
+            let prepared = runtime.prepare(&app, &asked).await;
+            Report::Prepared(asked, prepared)
+        });
+        // What was being prepared for an earlier file ends with its task.
+        self.preparing = Some((workload, Owned(task)));
     }
 
     /// Gives up so many of the current revision: first those that are only starting, then those with the fewest
     /// requests. To zero goes only what has none at all.
     fn give_up(&mut self, count: usize, to_zero: bool) {
         let mut order: Vec<usize> = (0..self.slots.len()).collect();
-        order.retain(|at| self.slots[*at].is_live() && self.is_current(&self.slots[*at]));
+        order.retain(|at| self.slots[*at].is_live() && self.is_wanted(&self.slots[*at]));
         order.sort_by_key(|at| {
             let slot = &self.slots[*at];
             (!matches!(slot.phase, Phase::Starting(_)), slot.in_flight())
@@ -136,15 +144,18 @@ impl Supervisor {
         }
     }
 
-    /// Ends what is of other revisions, one for each of the current one that is ready: those with the fewest
-    /// requests first, so that as many as are wanted serve all the while.
+    /// Ends what is of other revisions, one for each of the current one that is ready: those first that nobody could
+    /// reach, then those with the fewest requests, so that as many as are wanted serve all the while.
     fn retire_stale(&mut self, desired: usize, now: Millis) {
         let ready = self.slots.iter().filter(|slot| slot.is_ready() && self.is_current(slot)).count();
         let mut needed = desired.saturating_sub(ready);
         let deadline = Some(now.after(self.policy.spec.drain_timeout));
         let mut order: Vec<usize> = (0..self.slots.len()).collect();
         order.retain(|at| !self.is_current(&self.slots[*at]));
-        order.sort_by_key(|at| std::cmp::Reverse(self.slots[*at].in_flight()));
+        order.sort_by_key(|at| {
+            let slot = &self.slots[*at];
+            (!slot.is_ready(), std::cmp::Reverse(slot.in_flight()))
+        });
         for at in order {
             match &mut self.slots[at].phase {
                 Phase::Ready(_) | Phase::Suspect(_) if needed > 0 => needed -= 1,
@@ -250,16 +261,12 @@ impl Supervisor {
 
     /// A replica answers: it takes requests from now on.
     pub(super) fn make_ready(&mut self, at: usize, id: ReplicaId, replica: Arc<Replica>, now: Millis) {
-        let health = &self.policy.spec.health;
-        let watch = health.path.is_some().then(|| {
-            let (runtime, endpoint) = (Arc::clone(&self.runtime), replica.endpoint.clone());
-            let task =
-                tasks::watch_health(runtime, self.slots[at].number, id.clone(), endpoint, health.clone());
-            Owned(self.tasks.spawn(task))
-        });
-        self.slots[at].phase = Phase::Ready(Running { id, replica, since: now, health: watch });
+        // That it answers again does not make it well: its checks will tell.
+        let unwell = self.slots[at].running().map_or_else(Unwell::default, |running| running.unwell);
+        self.slots[at].phase = Phase::Ready(Running { id, replica, since: now, health: None, unwell });
+        self.watch(at);
         self.first_ready.get_or_insert(now);
-        self.outage_since = None;
+        self.setbacks.end_outage();
         self.set_trouble(None);
     }
 
@@ -274,10 +281,10 @@ impl Supervisor {
         }
     }
 
-    /// A start, or what comes before it, has failed: who waits is told, unless something is ready.
+    /// A start, or what comes before it, has failed: who waits is told, unless another may still serve them.
     pub(super) fn fail(&mut self, kind: TroubleKind, why: String, now: Millis) {
-        let wait = self.backoff.fail();
-        self.trouble(kind, why, true, now, wait);
+        let retry_at = self.setbacks.fail(now);
+        self.trouble(Trouble { kind, why, refuse: true, retry_at });
     }
 
     /// The runtime could not do what it was told.
@@ -290,10 +297,13 @@ impl Supervisor {
                 self.fail(TroubleKind::Runtime, error.to_string(), now);
             }
             RuntimeError::Unreachable(_) | RuntimeError::TimedOut(_) => {
-                let since = *self.outage_since.get_or_insert(now);
-                let refuse = now.since(since) >= OUTAGE_GRACE;
-                let wait = if refuse { OUTAGE_RETRY * 4 } else { OUTAGE_RETRY };
-                self.trouble(TroubleKind::Runtime, error.to_string(), refuse, now, wait);
+                let (refuse, retry_at) = self.setbacks.outage(now);
+                self.trouble(Trouble {
+                    kind: TroubleKind::Runtime,
+                    why: error.to_string(),
+                    refuse,
+                    retry_at,
+                });
             }
         }
     }
@@ -305,34 +315,32 @@ impl Supervisor {
         }
     }
 
-    fn trouble(&mut self, kind: TroubleKind, why: String, refuse: bool, now: Millis, wait: Duration) {
-        self.failed_at = Some(now);
-        let retry_at = now.after(wait);
-        self.retry_at = Some(retry_at);
+    /// Says why there is nothing ready, where that is so. While others are on their way nobody is refused.
+    fn trouble(&self, trouble: Trouble) {
+        let refuse = trouble.refuse && !self.slots.iter().any(Slot::is_live);
         if !self.slots.iter().any(Slot::is_ready) {
-            self.set_trouble(Some(Trouble { kind, why, refuse, retry_at }));
+            self.set_trouble(Some(Trouble { refuse, ..trouble }));
         }
     }
 
     /// Ends the back-off when its time has come, and forgets failures once a replica has proved itself.
     pub(super) fn try_again(&mut self, now: Millis) {
-        if self.retry_at.is_some_and(|at| now >= at) {
-            self.retry_at = None;
+        if self.setbacks.is_due(now) {
             // Held again from now on: the next attempt may succeed.
             if self.app.trouble().is_some_and(|trouble| trouble.refuse) {
                 self.set_trouble(None);
             }
+            // What serves is of an earlier file, since that of the present one could not be prepared.
+            if self.revision.as_ref().is_some_and(|it| *it.workload != self.policy.spec.workload) {
+                self.prepare();
+            }
         }
-        // One that was there before the last failure proves nothing of what failed.
-        let proves = |since: Millis| {
-            now.since(since) >= SETTLED && self.failed_at.is_none_or(|failed_at| since >= failed_at)
-        };
-        let settled = |slot: &Slot| {
-            self.is_current(slot) && matches!(&slot.phase, Phase::Ready(running) if proves(running.since))
-        };
-        if self.retry_at.is_none() && self.slots.iter().any(settled) {
-            self.backoff.reset();
-            self.died_young = None;
+        for slot in &self.slots {
+            if let Phase::Ready(running) = &slot.phase
+                && self.is_wanted(slot)
+            {
+                self.setbacks.proved(running.since, now);
+            }
         }
     }
 }

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use crate::app::clock::{self, Millis};
 use crate::app::replica::Replica;
 use crate::app::{Policy, Trouble, TroubleKind};
+use crate::config::spec::Workload;
 use crate::control::observe::{self, Lit};
 use crate::control::probe::{Lost, StartError};
-use crate::control::supervisor::slot::{Phase, Running, Slot};
+use crate::control::supervisor::slot::{Phase, Running, Slot, Unwell};
 use crate::control::supervisor::tasks::{self, Failed, Report};
-use crate::control::supervisor::{Message, OUTAGE_GRACE, SETTLED, Stage, Supervisor};
+use crate::control::supervisor::{Message, Stage, Supervisor};
 use crate::runtime::{Change, Endpoint, Found, ReplicaId, Revision, RuntimeError, Started, Status};
 
 impl Supervisor {
@@ -29,7 +30,7 @@ impl Supervisor {
             Message::Found(found) => self.adopt(found, now),
             Message::Unreachable(_) if self.adopted => {}
             Message::Unreachable(why) => {
-                let refuse = self.outage_since.is_some_and(|since| now.since(since) >= OUTAGE_GRACE);
+                let refuse = self.setbacks.is_long_outage(now);
                 let retry_at = now.after(std::time::Duration::from_secs(2));
                 let kind = TroubleKind::Runtime;
                 self.set_trouble(Some(Trouble { kind, why, refuse, retry_at }));
@@ -49,11 +50,12 @@ impl Supervisor {
         let kind = TroubleKind::ShuttingDown;
         self.app.set_trouble(Some(Trouble { kind, why, refuse: true, retry_at: now }));
         self.stage = stage;
-        self.retry_at = None;
+        self.setbacks.give_up();
     }
 
     fn reload(&mut self, policy: Arc<Policy>, now: Millis) {
         let workload_changed = policy.spec.workload != self.policy.spec.workload;
+        let health_changed = policy.spec.health != self.policy.spec.health;
         if !Arc::ptr_eq(&policy.meter, &self.policy.meter) {
             // Its counts begin now.
             self.counted_when_out = None;
@@ -68,9 +70,11 @@ impl Supervisor {
             self.set_trouble(None);
             self.allow_returns();
         }
+        if health_changed {
+            self.watch_all(now);
+        }
         if workload_changed {
-            self.backoff.reset();
-            self.retry_at = None;
+            self.setbacks.forgive();
             // Whatever was wrong, it may be put right.
             self.set_trouble(None);
             self.prepare();
@@ -80,7 +84,7 @@ impl Supervisor {
     /// Takes over what runs. All of it serves until it is known which revision is wanted.
     fn adopt(&mut self, found: Vec<Found>, now: Millis) {
         self.adopted = true;
-        self.outage_since = None;
+        self.setbacks.end_outage();
         self.set_trouble(None);
         if self.app.held() == 0 {
             // Who came meanwhile has left again.
@@ -93,7 +97,8 @@ impl Supervisor {
                     tracing::info!(app = self.app.name, replica = %it.id, "adopting a replica");
                     let replica = Replica::new(endpoint);
                     replica.gate().close();
-                    let running = Running { id: it.id, replica, since: now, health: None };
+                    let unwell = Unwell::default();
+                    let running = Running { id: it.id, replica, since: now, health: None, unwell };
                     let (number, phase) = (self.next_number(), Phase::Suspect(running));
                     self.slots.push(Slot { number, index: it.index, revision: it.revision, phase });
                     self.verify(self.slots.len() - 1);
@@ -148,8 +153,8 @@ impl Supervisor {
         }
         match change {
             Change::Exited(exit) => self.died(at, &exit.to_string(), now),
-            Change::Unhealthy => self.unhealthy(at, now),
-            Change::Healthy => {}
+            Change::Unhealthy => self.health_changed(at, now, |unwell| unwell.by_image = true),
+            Change::Healthy => self.health_changed(at, now, |unwell| unwell.by_image = false),
         }
     }
 
@@ -157,7 +162,7 @@ impl Supervisor {
     pub(super) fn note(&mut self, report: Report) {
         let now = clock::now();
         match report {
-            Report::Prepared(prepared) => self.prepared(prepared, now),
+            Report::Prepared(workload, prepared) => self.prepared(&workload, prepared, now),
             Report::Started(slot, started) => self.started(slot, started, now),
             Report::Cancelled(slot) => self.slots.retain(|it| it.number != slot),
             Report::Stopped(slot, stopped) => {
@@ -172,9 +177,10 @@ impl Supervisor {
                 (Some(at), Ok(Status::Gone)) => self.died(at, "removed", now),
                 _ => {}
             },
-            Report::Unhealthy(slot) => {
+            Report::Health(slot, is_well) => {
                 if let Some(at) = self.place(slot) {
-                    self.unhealthy(at, now);
+                    self.health_changed(at, now, |unwell| unwell.by_path = !is_well);
+                    self.watch(at);
                 }
             }
             Report::CpuTimes(times) => {
@@ -191,13 +197,14 @@ impl Supervisor {
         self.slots.iter().position(|slot| slot.number == number)
     }
 
-    fn prepared(&mut self, prepared: Result<Revision, RuntimeError>, now: Millis) {
-        self.preparing = false;
+    fn prepared(&mut self, workload: &Arc<Workload>, prepared: Result<Revision, RuntimeError>, now: Millis) {
+        // One for an earlier file may have come to its end before it could be ended.
+        if self.preparing.take_if(|(asked, _)| Arc::ptr_eq(asked, workload)).is_none() {
+            return;
+        }
         match prepared {
-            // The file has changed meanwhile.
-            Ok(revision) if *revision.workload != self.policy.spec.workload => self.prepare(),
             Ok(revision) => {
-                self.outage_since = None;
+                self.setbacks.end_outage();
                 if self.app.trouble().is_some_and(|trouble| !trouble.refuse) {
                     self.set_trouble(None);
                 }
@@ -301,29 +308,9 @@ impl Supervisor {
             tracing::error!(app, replica = %id, ?lived, why = logged, output, "a replica has ended");
             Report::Stopped(number, tasks::stop(&*runtime, &id, grace).await)
         });
-        if was_live && lived >= SETTLED {
-            self.backoff.reset();
-            self.died_young = None;
-        } else if was_live {
-            // One end, or several at once, may be anybody's doing and is made good at once. Where what has been
-            // started in its place ends as soon, the app is at fault.
-            let again = self.died_young.is_some_and(|before| since > before);
-            if again || self.died_young.is_none() {
-                self.died_young = Some(now);
-            }
-            if again {
-                let soon = format!("{why}, {:.1} s after it was ready", lived.as_secs_f64());
-                self.fail(TroubleKind::StartFailed, soon, now);
-            }
+        if was_live && self.setbacks.died(since, now) {
+            let soon = format!("{why}, {:.1} s after it was ready", lived.as_secs_f64());
+            self.fail(TroubleKind::StartFailed, soon, now);
         }
-    }
-
-    fn unhealthy(&mut self, at: usize, now: Millis) {
-        if !self.slots[at].is_ready() {
-            return;
-        }
-        tracing::error!(app = self.app.name, replica = ?self.slots[at].id(), "replacing an unhealthy replica");
-        let deadline = now.after(self.policy.spec.drain_timeout);
-        self.retire(at, Some(deadline), false);
     }
 }

@@ -1,12 +1,17 @@
 //! The task that alone owns one app's replicas: it observes, lets [`decide`](crate::control::decide) decide, and
 //! acts. Whatever reads a replica's state to change it is in this folder.
 //!
-//! `books` keeps the slots and acts on decisions, `events` takes what happened, `tasks` calls the runtime.
+//! `books` keeps the slots and acts on decisions, `events` takes what happened, `health` looks after those that
+//! are unwell, `setbacks` says when to try again, `tasks` calls the runtime.
 
 mod books;
 mod events;
+mod health;
+mod setbacks;
 pub mod slot;
 pub mod tasks;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -19,12 +24,12 @@ use tokio::time::MissedTickBehavior;
 
 use crate::app::clock::{self, Millis};
 use crate::app::{App, Policy};
-use crate::config::spec::Metric;
-use crate::control::backoff::Backoff;
+use crate::config::spec::{Metric, Workload};
 use crate::control::decide::{self, Decision, Observation};
 use crate::control::observe::{self, CpuUse, Gauge, Lit};
 use crate::control::status::Status;
-use crate::control::supervisor::slot::Slot;
+use crate::control::supervisor::setbacks::Setbacks;
+use crate::control::supervisor::slot::{Owned, Phase, Slot};
 use crate::control::supervisor::tasks::Report;
 use crate::runtime::{Change, Found, ReplicaId, Revision, Runtime};
 
@@ -67,7 +72,8 @@ pub struct Supervisor {
     numbers: u64,
     /// What to start; `None` until the runtime has said what it is.
     revision: Option<Arc<Revision>>,
-    preparing: bool,
+    /// What the runtime is being asked about.
+    preparing: Option<(Arc<Workload>, Owned)>,
     /// Until then nothing exists that is known, and nothing is started.
     adopted: bool,
     stage: Stage,
@@ -84,17 +90,11 @@ pub struct Supervisor {
     gauge: Gauge,
     cpu: CpuUse,
     reading_cpu: bool,
-    backoff: Backoff,
-    retry_at: Option<Millis>,
+    setbacks: Setbacks,
     /// Indexes whose names are somebody else's, since the app was last out.
     taken: BTreeSet<u32>,
-    /// When a replica that had just become ready last ended, unless one has lived long enough since.
-    died_young: Option<Millis>,
-    /// When something last failed.
-    failed_at: Option<Millis>,
     /// Key and generation of each replica that the data plane has.
     published: Vec<(u64, u32)>,
-    outage_since: Option<Millis>,
 }
 
 /// Whether the supervisor still starts anything.
@@ -135,7 +135,7 @@ impl Supervisor {
             slots: Vec::new(),
             numbers: 0,
             revision: None,
-            preparing: false,
+            preparing: None,
             adopted: false,
             stage: Stage::Open,
             state: decide::State::default(),
@@ -148,13 +148,9 @@ impl Supervisor {
             gauge: Gauge::default(),
             cpu: CpuUse::default(),
             reading_cpu: false,
-            backoff: Backoff::new(Duration::from_secs(1), Duration::from_mins(1)),
-            retry_at: None,
+            setbacks: Setbacks::new(clock::now()),
             taken: BTreeSet::new(),
-            died_young: None,
-            failed_at: None,
             published: Vec::new(),
-            outage_since: Some(clock::now()),
         }
     }
 
@@ -191,7 +187,7 @@ impl Supervisor {
         self.slots.is_empty()
             && self.lit.is_none()
             && self.app.held() == 0
-            && self.retry_at.is_none()
+            && !self.setbacks.is_waiting()
             && self.min() == 0
     }
 
@@ -227,7 +223,9 @@ impl Supervisor {
     /// Marks the beginning of a time that is not idle.
     fn light(&mut self, now: Millis) {
         let woken_at = self.app.woken_at();
-        if self.lit.is_none() && (woken_at.is_some() || !self.slots.is_empty() || self.min() > 0) {
+        // A request that came in the moment in which the app went out has left no other trace than itself.
+        let is_wanted = woken_at.is_some() || self.app.held() > 0 || self.min() > 0;
+        if self.lit.is_none() && (is_wanted || !self.slots.is_empty()) {
             let since = woken_at.map_or(now, |at| at.min(now));
             self.lit = Some(Lit { since, before: self.counted_when_out.take().unwrap_or_default() });
         }
@@ -248,6 +246,7 @@ impl Supervisor {
         self.gauge.clear();
         self.cpu = CpuUse::default();
         self.taken.clear();
+        self.setbacks.end_outage();
         self.app.forget_wake();
         if self.app.trouble().is_some_and(|trouble| !trouble.refuse) {
             self.set_trouble(None);
@@ -259,11 +258,10 @@ impl Supervisor {
         let lit = self.lit.unwrap_or(Lit { since: now, before: 0 });
         let meter = &self.policy.meter;
         let rps = observe::rate(meter, spec.panic_window, lit, now);
-        let ready = count(&self.slots, Slot::is_ready);
         let (stable, panic) = match spec.metric {
             // Replicas that were adopted, or have lost their meter to a reload, carry a load of which nothing is
             // known yet.
-            Metric::Rps if self.blind_until.is_some_and(|until| now < until) => (None, None),
+            _ if self.blind_until.is_some_and(|until| now < until) => (None, None),
             Metric::Rps => (Some(observe::rate(meter, spec.stable_window, lit, now)), Some(rps)),
             Metric::Concurrency | Metric::Cpu => {
                 let since = |window| lit.since.max(now.before(window));
@@ -274,7 +272,8 @@ impl Supervisor {
             self.note_ended(at);
         }
         Observation {
-            ready,
+            ready: count(&self.slots, |slot| matches!(slot.phase, Phase::Ready(_) | Phase::Suspect(_))),
+            starting: count(&self.slots, |slot| matches!(slot.phase, Phase::Starting(_))),
             in_flight: self.slots.iter().map(|slot| u64::from(slot.in_flight())).sum(),
             held: self.app.held() as u64,
             stable,

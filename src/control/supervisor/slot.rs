@@ -22,7 +22,8 @@ pub struct Slot {
     pub phase: Phase,
 }
 
-/// Where a replica is in its life: `Starting → Ready ⇄ Draining → Stopping`, then the slot is gone.
+/// Where a replica is in its life: `Starting → Ready ⇄ Draining → Stopping`, then the slot is gone. A Ready one that
+/// cannot be reached is Suspect until it is known whether it still runs.
 #[derive(Debug)]
 pub enum Phase {
     /// Being created, started and probed by a task of its own.
@@ -68,6 +69,19 @@ pub struct Running {
     pub since: Millis,
     /// Checks its health for as long as it runs; ends with the slot.
     pub health: Option<Owned>,
+    /// Who says that it is not well.
+    pub unwell: Unwell,
+}
+
+/// Who says that a replica is not well. It is replaced, and serves until something better does.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Unwell {
+    /// `health.path`, several times in a row.
+    pub by_path: bool,
+    /// The image's HEALTHCHECK.
+    pub by_image: bool,
+    /// Since when either does.
+    pub since: Option<Millis>,
 }
 
 /// A task that ends with its owner.
@@ -104,6 +118,16 @@ impl Slot {
         }
     }
 
+    /// The same, to be changed.
+    pub fn running_mut(&mut self) -> Option<&mut Running> {
+        match &mut self.phase {
+            Phase::Ready(running) | Phase::Suspect(running) | Phase::Draining { running, .. } => {
+                Some(running)
+            }
+            Phase::Starting(_) | Phase::Stopping => None,
+        }
+    }
+
     /// Whether it takes requests.
     #[must_use]
     pub fn is_ready(&self) -> bool {
@@ -114,6 +138,12 @@ impl Slot {
     #[must_use]
     pub fn is_live(&self) -> bool {
         matches!(self.phase, Phase::Starting(_) | Phase::Ready(_) | Phase::Suspect(_))
+    }
+
+    /// Whether it runs and nobody says that it is not well.
+    #[must_use]
+    pub fn is_well(&self) -> bool {
+        self.running().is_none_or(|running| running.unwell.since.is_none())
     }
 
     /// How many requests it has.

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, OnceCell, oneshot};
 
-use crate::config::spec::HealthSpec;
+use crate::app::App;
+use crate::app::replica::Replica;
+use crate::config::spec::{HealthSpec, Workload};
 use crate::control::backoff::Backoff;
 use crate::control::probe::{self, Lost, StartError};
 use crate::runtime::{Endpoint, ReplicaId, Revision, Runtime, RuntimeError, StartOrder, Started, Status};
@@ -23,8 +25,8 @@ const UNHEALTHY: u32 = 3;
 /// What a task has to say. The first number is the slot's.
 #[derive(Debug)]
 pub enum Report {
-    /// The revision is known, or cannot be.
-    Prepared(Result<Revision, RuntimeError>),
+    /// The workload's revision is known, or cannot be.
+    Prepared(Arc<Workload>, Result<Revision, RuntimeError>),
     /// A start has come to its end.
     Started(u64, Result<Started, Failed>),
     /// A start was given up; nothing is left of it.
@@ -35,8 +37,8 @@ pub enum Report {
     Verified(u64, Result<Endpoint, Lost>),
     /// What has become of a replica that did not look as it should.
     Checked(u64, Result<Status, RuntimeError>),
-    /// A replica that was ready fails its health checks.
-    Unhealthy(u64),
+    /// A replica passes its health checks again, or does not any more.
+    Health(u64, bool),
     /// CPU time of the ready replicas.
     CpuTimes(Vec<(ReplicaId, Duration)>),
 }
@@ -125,26 +127,45 @@ pub async fn stop(runtime: &dyn Runtime, id: &ReplicaId, grace: Duration) -> Res
     }
 }
 
-/// Resolves when the replica has failed its health check several times in a row.
-pub async fn watch_health(
-    runtime: Arc<dyn Runtime>,
-    slot: u64,
-    id: ReplicaId,
-    endpoint: Endpoint,
-    health: HealthSpec,
-) -> Report {
-    let mut failures = 0;
-    while failures < UNHEALTHY {
-        tokio::time::sleep(health.interval).await;
-        match runtime.reach(&endpoint, &health).await {
-            Ok(()) => failures = 0,
-            Err(why) => {
-                failures += 1;
-                tracing::warn!(replica = %id, failures, why, "health check failed");
+/// What a health watch needs.
+pub struct Watch {
+    /// Which slot.
+    pub slot: u64,
+    /// Whose.
+    pub runtime: Arc<dyn Runtime>,
+    /// Of which app.
+    pub app: Arc<App>,
+    /// Who is watched.
+    pub replica: Arc<Replica>,
+    /// How.
+    pub health: HealthSpec,
+}
+
+impl Watch {
+    /// Resolves when a replica that was well has failed several checks in a row, or one that was not passes one.
+    pub async fn run(self, was_well: bool) -> Report {
+        let mut failures = 0;
+        loop {
+            tokio::time::sleep(self.health.interval).await;
+            // Where it takes no further request it has no answer for a check either, and is busy, not ill.
+            if self.replica.gate().inside() >= self.app.limit() {
+                continue;
+            }
+            match self.runtime.reach(&self.replica.endpoint, &self.health).await {
+                Ok(()) if was_well => failures = 0,
+                Ok(()) => return Report::Health(self.slot, true),
+                Err(_) if !was_well => {}
+                Err(why) => {
+                    failures += 1;
+                    let endpoint = &self.replica.endpoint.address;
+                    tracing::warn!(app = self.app.name, %endpoint, failures, why, "health check failed");
+                    if failures == UNHEALTHY {
+                        return Report::Health(self.slot, false);
+                    }
+                }
             }
         }
     }
-    Report::Unhealthy(slot)
 }
 
 /// Reads the CPU time of each.
