@@ -54,6 +54,7 @@ impl Context {
             name,
             routes,
             strip_prefix: file.strip_prefix.or(false),
+            headers: file.headers.or_default().resolve(),
             workload: Workload {
                 source,
                 command: file.command.get().cloned(),

@@ -1,7 +1,7 @@
 //! The table of keys for people, made of the schema: the README's, and that of `pilotlight check --keys`.
 
 use super::schema::SECTIONS;
-use super::suggest::{KeyDoc, Section};
+use super::suggest::Section;
 
 /// Every key with its default and its meaning, as Markdown: those of an app, then those of the proxy.
 #[must_use]
@@ -22,9 +22,11 @@ pub fn markdown() -> String {
 fn rows(section: &Section) -> impl Iterator<Item = String> {
     let name = section.name;
     // A section's own row would only point at its keys, which follow.
-    let single = |key: &&KeyDoc| SECTIONS.iter().all(|(_, inner)| inner.name != key.name);
-    section.keys.iter().filter(single).map(move |key| {
+    let paths = section.keys.iter().map(move |key| {
         let path = if name.is_empty() { key.name.to_owned() } else { format!("{name}.{}", key.name) };
+        (path, key)
+    });
+    paths.filter(|(path, _)| SECTIONS.iter().all(|(_, inner)| inner.name != path)).map(|(path, key)| {
         format!("| `{path}` | {} | {} |\n", key.default, key.meaning).replace("|  |", "| |")
     })
 }

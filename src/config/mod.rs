@@ -11,6 +11,7 @@ mod diagnostic;
 mod env;
 #[cfg(test)]
 mod fuzz;
+mod headers;
 mod interpolate;
 mod keys;
 mod layout;

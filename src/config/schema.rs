@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 
 use super::choice::{Instance, LogLevel};
 use super::env::{EnvFile, EnvMap};
+use super::headers;
 use super::reader::Reader;
 use super::route::{PathPrefix, RequestPath};
 use super::slot::Slot;
@@ -57,6 +58,7 @@ table! {
         path: Many<PathPrefix>, "`/`", "Path prefix of whole segments, or a list; the longest that fits wins";
         paths: Many<PathPrefix>, "", "The same as `path`";
         strip_prefix: bool, "`false`", "Take `path` off before the request goes on to the app";
+        headers: HeadersFile, "", "Headers that are changed on their way, see below";
         instance: Instance, "`C3`",
             "Size of a replica in cores and memory: C1 0.1/0.2G, C2 0.5/1G, C3 1/2G, C4 2/4G, C5 4/8G, C6 8/16G, \
              C7 16/32G, C8 32/64G (G: 2^30 bytes); instead of `resources`";
@@ -105,6 +107,27 @@ table! {
     HoldFile, "hold" {
         max: Int<0, 1_000_000>, "`1000`", "How many may wait; 0 refuses at once";
         timeout: SomeTime, "`60s`", "How long one may wait";
+    }
+}
+
+table! {
+    /// Headers that are changed on their way.
+    HeadersFile, "headers" {
+        request: HeaderChangesFile, "", "In requests on their way to the app, see below";
+        response: HeaderChangesFile, "none",
+            "The same three keys: in responses on their way to the client, those included that the proxy gives in the \
+             app's stead";
+    }
+}
+
+table! {
+    /// What is changed in the headers of one direction.
+    HeaderChangesFile, "headers.request" {
+        remove: Many<headers::Name>, "none", "Headers to take off, one name or a list; this comes first";
+        set: headers::Lines<headers::Line>, "none",
+            "Headers to put in the place of any of that name: `Name: value`. Not those that belong to one connection \
+             (`Connection`, `Content-Length`, …) nor `X-Forwarded-*`; `Host` may be set";
+        add: headers::Lines<Many<headers::Line>>, "none", "Headers to put beside any of that name: a value, or a list";
     }
 }
 
@@ -167,6 +190,8 @@ pub(crate) const FORM: Section = Section {
 pub(crate) const SECTIONS: &[(&str, Section)] = &[
     ("an app", AppFile::SECTION),
     ("`autoscale` of an app", AutoscaleFile::SECTION),
+    ("`headers.request` of an app", HeaderChangesFile::SECTION),
+    ("`headers` of an app", HeadersFile::SECTION),
     ("`health` of an app", HealthFile::SECTION),
     ("`hold` of an app", HoldFile::SECTION),
     ("`resources` of an app", ResourcesFile::SECTION),
@@ -184,6 +209,9 @@ impl AppFile {
         reader.exclusive(("host", &self.host), ("hosts", &self.hosts));
         reader.exclusive(("path", &self.path), ("paths", &self.paths));
         reader.exclusive(("instance", &self.instance), ("resources", &self.resources));
+        if let Some(headers) = self.headers.get() {
+            headers.check(reader);
+        }
         if let Some(autoscale) = self.autoscale.get() {
             reader.exclusive(("autoscale_min", &self.autoscale_min), ("autoscale.min", &autoscale.min));
             reader.exclusive(("autoscale_max", &self.autoscale_max), ("autoscale.max", &autoscale.max));
@@ -208,6 +236,9 @@ impl AppFile {
         if let Some(autoscale) = self.autoscale.get() {
             cover(&autoscale.min, &mut under.autoscale_min);
             cover(&autoscale.max, &mut under.autoscale_max);
+        }
+        if let (Some(own), Slot::Given(below)) = (self.headers.get(), &mut under.headers) {
+            own.cover(&mut below.value);
         }
         self.merged(&under)
     }

@@ -6,6 +6,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use http::{HeaderName, HeaderValue};
+
 /// One checked `jcloud.yml`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
@@ -83,6 +85,8 @@ pub struct AppSpec {
     pub routes: Vec<RouteSpec>,
     /// Whether the route's path prefix is taken off before the request goes on.
     pub strip_prefix: bool,
+    /// What is changed in headers on their way.
+    pub headers: HeadersSpec,
     /// What shapes a replica: a change here is a new revision.
     pub workload: Workload,
     /// How a replica shows that it is ready.
@@ -121,6 +125,26 @@ pub enum HostPattern {
     Wildcard(String),
     /// Whatever the client says.
     Any,
+}
+
+/// What is changed in an app's headers on their way.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct HeadersSpec {
+    /// Of requests, after the proxy's own changes.
+    pub request: HeaderChanges,
+    /// Of responses, those included that the proxy gives in the app's stead.
+    pub response: HeaderChanges,
+}
+
+/// Changes of headers, in the order in which they are made. None is of a header that belongs to one connection.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct HeaderChanges {
+    /// Taken off.
+    pub remove: Vec<HeaderName>,
+    /// Put in the place of any of that name.
+    pub set: Vec<(HeaderName, HeaderValue)>,
+    /// Put beside any of that name.
+    pub add: Vec<(HeaderName, HeaderValue)>,
 }
 
 /// What shapes a replica.

@@ -64,6 +64,7 @@ fn fills_in_defaults() {
         name: "my-shop".to_owned(),
         routes: vec![RouteSpec { host: HostPattern::Any, path: "/".to_owned() }],
         strip_prefix: false,
+        headers: HeadersSpec::default(),
         workload: Workload {
             source: Source_::Image("nginx".to_owned()),
             command: None,
@@ -216,6 +217,35 @@ apps: {b: {path: /b, autoscale: {min: 2, max: 9}}}
     assert_eq!((app(flat).autoscale.min, app(flat).autoscale.max), (2, 9));
     let build = read("defaults: {image: nginx}\napps: {b: {path: /, build: ./b}}").unwrap_err();
     assert!(build.contains("no Dockerfile in `./b`"), "{build}");
+}
+
+/// By name, whatever the letters' case; and what an app removes is not set by a default after all.
+#[test]
+fn an_apps_headers_win_over_defaults_name_by_name() {
+    let text = "
+defaults:
+  headers:
+    request: {set: {X-A: 1, X-B: 1, X-C: 1}, remove: X-D}
+    response: {add: {X-Link: [a, b], X-Gone: 1}}
+apps:
+  a:
+    image: nginx
+    path: /
+    headers:
+      request: {set: {x-b: 2}, remove: [X-C]}
+      response: {remove: x-gone}
+";
+    let HeadersSpec { request, response } = app(text).headers;
+    let pairs = |list: &[(http::HeaderName, http::HeaderValue)]| -> Vec<String> {
+        list.iter().map(|(name, value)| format!("{name}={}", value.to_str().unwrap())).collect()
+    };
+    assert_eq!(pairs(&request.set), ["x-a=1", "x-b=2"]);
+    assert_eq!((request.remove, request.add), (vec![http::HeaderName::from_static("x-c")], Vec::new()));
+    assert_eq!(pairs(&response.add), ["x-link=a", "x-link=b"]);
+    assert_eq!(response.remove, [http::HeaderName::from_static("x-gone")]);
+    let host =
+        app("image: a\nheaders: {request: {set: {Host: \"a.example.com:81\"}, remove: X-Forwarded-For}}");
+    assert_eq!(pairs(&host.headers.request.set), ["host=a.example.com:81"]);
 }
 
 #[test]

@@ -10,7 +10,7 @@ use saphyr_parser::{Event, Parser, ScalarStyle, ScanError};
 
 use super::diagnostic::{Diagnostic, Source, Span};
 
-/// Levels of nesting. The schema needs four; recursion over the tree relies on this bound.
+/// Levels of nesting. The schema needs seven; recursion over the tree relies on this bound.
 const MAX_DEPTH: usize = 32;
 /// Nodes of the tree with aliases resolved, so that a few nested aliases cannot fill the memory.
 const MAX_NODES: usize = 1_000_000;

@@ -18,7 +18,7 @@ use crate::gateway::pool::Lease;
 use crate::gateway::respond::{self, Reject};
 use crate::gateway::upstream::{Exchange, Failure};
 use crate::gateway::worker::{LocalRoutes, Worker};
-use crate::gateway::{headers, request as checks, upgrade};
+use crate::gateway::{headers, request as checks, rules, upgrade};
 
 /// The proxy's own health, on the public address: wakes nothing.
 const HEALTH_PATH: &str = "/.pilotlight/health";
@@ -31,7 +31,8 @@ pub async fn answer(worker: Rc<Worker>, client: Arc<Client>, request: Request<In
     client.head_complete();
     let response = match forward(&worker, &client, request).await {
         Ok(response) => response,
-        Err(reject) => reject.response(),
+        Err(Refused { reject, policy: None }) => reject.response(),
+        Err(Refused { reject, policy: Some(policy) }) => reject.response_among(&policy.spec.headers.response),
     };
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         client.forget_head();
@@ -41,11 +42,23 @@ pub async fn answer(worker: Rc<Worker>, client: Arc<Client>, request: Request<In
     response
 }
 
+/// A request that gets no answer of its app's, and the app's policy once it is known whose it is.
+struct Refused {
+    reject: Reject,
+    policy: Option<Arc<Policy>>,
+}
+
+impl From<Reject> for Refused {
+    fn from(reject: Reject) -> Self {
+        Self { reject, policy: None }
+    }
+}
+
 async fn forward(
     worker: &Rc<Worker>,
     client: &Arc<Client>,
-    mut request: Request<Incoming>,
-) -> Result<Response<Body>, Reject> {
+    request: Request<Incoming>,
+) -> Result<Response<Body>, Refused> {
     let started = Instant::now();
     let has_length = || client.with_head(|head| checks::has_length(head, request.method().as_str()));
     let target = checks::check(&request, has_length)?;
@@ -60,23 +73,37 @@ async fn forward(
     let routes = worker.routes();
     let found = routes.table.find(target.host, target.path).ok_or(Reject::NoRoute)?;
     routes.record(found.entry, clock::coarse().0);
+    let policy = &routes.table.entry(found.entry).policy;
+    let way = Way { worker, client, routes: &routes, entry: found.entry, started };
+    let refused = |reject| Refused { reject, policy: Some(Arc::clone(policy)) };
+    pass_on(way, policy, found.prefix, request).await.map_err(refused)
+}
 
+/// Hands a request on to its app, and the answer back.
+async fn pass_on(
+    way: Way<'_>,
+    policy: &Policy,
+    prefix: usize,
+    mut request: Request<Incoming>,
+) -> Result<Response<Body>, Reject> {
+    let Way { worker, client, .. } = way;
     let upgrading = headers::upgrade_of(request.headers());
     let on_upgrade = upgrading.is_some().then(|| hyper::upgrade::on(&mut request));
     let (mut head, body) = request.into_parts();
-    prepare_head(&mut head, routes.table.entry(found.entry).policy.as_ref(), found.prefix)?;
+    prepare_head(&mut head, policy, prefix)?;
     if !head.headers.contains_key(HOST) {
         // An HTTP/1.0 client need not say; the replica is spoken to in a version that must.
         head.headers.insert(HOST, client.reached());
     }
     headers::prepare_request(&mut head.headers, client.ip(), upgrading);
+    rules::apply(&policy.spec.headers.request, &mut head.headers);
     let (upload, progress) = Upload::new(body);
-    let way = Way { worker, client, routes: &routes, entry: found.entry, started };
     let (response, lease) = way.send(head, upload, progress).await?;
 
     let (mut head, incoming) = response.into_parts();
     let switching = head.status == StatusCode::SWITCHING_PROTOCOLS;
     headers::prepare_response(&mut head.headers, switching);
+    rules::apply(&policy.spec.headers.response, &mut head.headers);
     // The client's version is the parser's to know; told of an older one here, it would close the connection of a
     // client that has asked to keep it.
     head.version = Version::HTTP_11;

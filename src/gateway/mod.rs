@@ -10,6 +10,7 @@ pub mod pool;
 pub mod request;
 pub mod respond;
 pub mod route;
+pub mod rules;
 pub mod upgrade;
 pub mod upstream;
 pub mod worker;

@@ -1,12 +1,14 @@
 //! The one table that turns an outcome into a response.
 
 use bytes::Bytes;
-use http::header::{ALLOW, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 
 use crate::app::clock::{self, Millis};
 use crate::app::{Denied, Trouble, TroubleKind};
+use crate::config::spec::HeaderChanges;
 use crate::gateway::body::Body;
+use crate::gateway::rules;
 
 /// Says why the proxy answered in the app's stead.
 pub const REASON: HeaderName = HeaderName::from_static("x-pilotlight-reason");
@@ -51,13 +53,24 @@ impl Reject {
         }
     }
 
-    /// The response.
+    /// The response where no app is concerned.
     #[must_use]
     pub fn response(&self) -> Response<Body> {
+        self.response_among(&HeaderChanges::default())
+    }
+
+    /// The response with what the app adds to each of its own. What the proxy says itself stands as it is, and
+    /// nobody is to keep it, whatever the app's own responses may be kept for.
+    #[must_use]
+    pub fn response_among(&self, changes: &HeaderChanges) -> Response<Body> {
         let (status, reason, retry_after) = self.row();
         let text = format!("{} {reason}\n", status.as_u16());
         let mut response = text_response(status, text);
         let headers = response.headers_mut();
+        let own = std::mem::take(headers);
+        rules::apply(changes, headers);
+        headers.extend(own);
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         headers.insert(REASON, header_text(&reason));
         if let Some(seconds) = retry_after {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));

@@ -4,7 +4,10 @@ use serde_json::Value;
 
 use crate::proxy;
 use crate::support::http::Call;
+use crate::support::proxy::Setup;
+use crate::support::wait::wait_for_async;
 use crate::support::wire::Wire;
+use crate::support::yaml;
 
 /// The values of one header, in what `/headers` answered.
 fn values<'a>(said: &'a Value, name: &str) -> Vec<&'a str> {
@@ -71,4 +74,67 @@ async fn trailers_are_asked_for_only_where_the_client_takes_them() {
     assert_eq!(values(&with.json(), "te"), ["trailers"]);
     let without = Call::get(proxy.address(), "/headers").header("te", "gzip").send().await.unwrap();
     assert_eq!(values(&without.json(), "te"), [""; 0]);
+}
+
+#[tokio::test]
+async fn an_apps_rules_change_headers_both_ways() {
+    let rules = "headers:
+  request:
+    remove: [x-removed, X-Forwarded-Host]
+    set: {X-Set: ours, Host: inner.test}
+    add: {X-Added: [b, c], X-Removed: again}
+  response:
+    remove: Content-Type
+    set: {X-Frame-Options: DENY}
+    add: {Set-Cookie: [a=1, b=2]}";
+    let proxy = proxy(&[], rules).await;
+    let call = Call::get(proxy.address(), "/headers")
+        .header("x-removed", "theirs")
+        .header("x-set", "theirs")
+        .header("x-added", "a");
+    let answer = call.send().await.unwrap();
+    let said = answer.json();
+    assert_eq!(values(&said, "x-removed"), ["again"], "first taken off, then added");
+    assert_eq!(values(&said, "x-set"), ["ours"]);
+    assert_eq!(values(&said, "x-added"), ["a", "b", "c"]);
+    assert_eq!(values(&said, "host"), ["inner.test"]);
+    assert_eq!(values(&said, "x-forwarded-host"), [""; 0]);
+    assert_eq!(values(&said, "x-forwarded-for"), ["127.0.0.1"]);
+    assert_eq!((answer.header("content-type"), answer.header("x-frame-options")), ("", "DENY"));
+    let cookies: Vec<_> = answer.headers.get_all("set-cookie").iter().collect();
+    assert_eq!(cookies, ["a=1", "b=2"]);
+}
+
+#[tokio::test]
+async fn what_the_proxy_answers_for_an_app_has_its_headers_too() {
+    let rules = "host: a.test
+headers:
+  response:
+    remove: [X-Pilotlight-Reason, Retry-After]
+    set: {Access-Control-Allow-Origin: \"*\", Cache-Control: \"public, max-age=60\", Content-Type: text/html}";
+    let proxy = proxy(&[("EXIT_AT_ONCE", "1")], rules).await;
+    let answer = Call::get(proxy.address(), "/").host("a.test").send().await.unwrap();
+    assert_eq!((answer.status, answer.header("access-control-allow-origin")), (503, "*"));
+    assert!(answer.reason().starts_with("start-failed"), "the proxy's own stay: {answer:?}");
+    assert_ne!(answer.header("retry-after"), "");
+    assert_eq!(answer.header("content-type"), "text/plain; charset=utf-8");
+    assert_eq!(answer.header("cache-control"), "no-store", "a failure is kept by nobody");
+    let unknown = Call::get(proxy.address(), "/").host("b.test").send().await.unwrap();
+    assert_eq!((unknown.status, unknown.header("access-control-allow-origin")), (404, ""));
+}
+
+#[tokio::test]
+async fn rules_for_headers_change_in_place() {
+    let rules = |value: &str| yaml::app(&[], &format!("headers: {{response: {{set: {{X-Rule: {value}}}}}}}"));
+    let proxy = Setup::process(&rules("old")).start().await;
+    let before = Call::get(proxy.address(), "/id").send().await.unwrap();
+    assert_eq!(before.header("x-rule"), "old");
+    proxy.reload(&rules("new"));
+    let after = wait_for_async("the rule is the new one", || async {
+        let answer = Call::get(proxy.address(), "/id").send().await.unwrap();
+        (answer.header("x-rule") == "new").then_some(answer)
+    })
+    .await;
+    assert_eq!(after.text(), before.text(), "the same replica");
+    assert_eq!(proxy.report().replicas().len(), 1);
 }
