@@ -13,7 +13,7 @@ use pilotlight::app::clock::{self, Millis};
 use pilotlight::app::meter::Meter;
 use pilotlight::app::replica::Replica;
 use pilotlight::app::{App, Policy};
-use pilotlight::config::spec::{AppSpec, HostPattern, RouteSpec};
+use pilotlight::config::spec::{AppSpec, EdgeSpec, HostPattern, RouteSpec};
 use pilotlight::config::{Overrides, parse};
 use pilotlight::control::decide::{self, Observation, State};
 use pilotlight::gateway::route::{Entry, RouteTable};
@@ -59,7 +59,7 @@ fn route(c: &mut Criterion) {
         let spec = AppSpec { routes: vec![RouteSpec { host, path: "/".to_owned() }], ..spec() };
         Entry { app: App::new("app"), policy: Policy::new(Arc::new(spec), None) }
     };
-    let table = RouteTable::new((0..APPS).map(entry).collect());
+    let table = RouteTable::new((0..APPS).map(entry).collect(), EdgeSpec::default());
     let hosts: Vec<String> = (0..4096)
         .map(|_| match fastrand::usize(..2 * APPS) {
             miss if miss >= APPS => format!("nobody-{miss}.example"),

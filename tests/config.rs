@@ -80,6 +80,7 @@ fn check_says_what_will_run_or_every_mistake() {
     assert_eq!((right.status.code(), right.stderr.len()), (Some(0), 0));
     assert!(out.starts_with("listens on 0.0.0.0:7000, [::1]:7000"), "{out}");
     assert!(out.contains("shop.example.com/api"), "{out}");
+    assert!(out.ends_with("\nredirects\n  example.com/ → https://shop.example.com (308)\n"), "{out}");
 
     let wrong = check(&["--config", "tests/config/several-at-once.yml"]);
     let err = String::from_utf8_lossy(&wrong.stderr);

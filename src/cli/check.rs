@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::{ConfigArgs, process_env};
 use crate::config::spec::{
-    AppSpec, AutoscaleSpec, Command, Config, Metric, Resources, RuntimeKind, Source, Workload,
+    AppSpec, AutoscaleSpec, Command, Config, Metric, RedirectSpec, Resources, RuntimeKind, Source, Workload,
 };
 use crate::config::{self, format_duration, format_size, show_route};
 
@@ -50,6 +50,10 @@ pub fn summary(config: &Config) -> String {
     for app in &config.apps {
         out.push_str(&describe(app, runtime));
     }
+    if !config.edge.redirects.is_empty() {
+        out.push_str("\nredirects\n");
+    }
+    out.extend(config.edge.redirects.iter().map(redirect));
     out
 }
 
@@ -70,6 +74,10 @@ fn describe(app: &AppSpec, runtime: &str) -> String {
         format!("  replicas  {}\n", autoscale(&app.autoscale)),
     ]
     .concat()
+}
+
+fn redirect(rule: &RedirectSpec) -> String {
+    format!("  {} → {}{} ({})\n", show_route(&rule.from), rule.origin, rule.path, rule.status.as_u16())
 }
 
 fn workload(workload: &Workload) -> String {

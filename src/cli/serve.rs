@@ -113,7 +113,7 @@ impl Proxy {
     }
 
     async fn run(self, config: Config, instance: &Instance, args: &ServeArgs) -> Result<(), StartError> {
-        let Config { proxy: spec, apps } = config;
+        let Config { proxy: spec, apps, edge } = config;
         let mut signals = Signals::new()?;
         let board = Arc::new(Board::default());
         let routes = Arc::new(ArcSwap::from_pointee(RouteTable::default()));
@@ -122,7 +122,7 @@ impl Proxy {
         let (commands, inbox) = mpsc::channel(COMMANDS);
         // The routes stand before the first connection is accepted.
         let mut control = control;
-        control.apply(apps);
+        control.apply(apps, edge);
         let control = tokio::spawn(control.run(inbox));
         let admin = tokio::spawn(admin::serve(tokio::net::TcpListener::from_std(self.admin)?, board));
 
@@ -184,7 +184,7 @@ async fn reload(args: &ServeArgs, running: &ProxySpec, commands: &mpsc::Sender<C
                 tracing::warn!("the proxy's own keys have changed: they take effect at the next start");
             }
             tracing::info!(apps = config.apps.len(), "reading the file again");
-            let _ended = commands.send(Command::Apply(config.apps)).await;
+            let _ended = commands.send(Command::Apply(config.apps, config.edge)).await;
         }
         Ok(Err(errors)) => tracing::error!("the file is not taken, nothing has changed:\n{errors}"),
         Err(error) => tracing::error!(%error, "reading the file again failed"),

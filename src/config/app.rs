@@ -9,7 +9,7 @@ use super::layout::AppEntry;
 use super::name::{is_valid_name, valid_name};
 use super::reader::{Reader, short};
 use super::resolve::time;
-use super::route::{Claims, PathPrefix};
+use super::route::{Claims, Owner, PathPrefix};
 use super::schema::{HealthFile, HoldFile, ResourcesFile};
 use super::slot::Slot;
 use super::spec::{
@@ -22,7 +22,7 @@ use super::{autoscale, volume};
 #[derive(Default)]
 pub(crate) struct Registry {
     names: HashMap<String, Option<Span>>,
-    claims: Claims,
+    pub(crate) claims: Claims,
 }
 
 /// What all apps have in common.
@@ -121,7 +121,8 @@ impl Context {
                 let route = RouteSpec { host: host.clone(), path: path.0.clone() };
                 // A list is what repeats: its place says more than that of the one value beside it.
                 let place = if hosts.len() > 1 { host_span.or(*path_span) } else { path_span.or(*host_span) };
-                claims.claim(route.clone(), name, place.or(entry.key.as_ref().map(|key| key.span)), reader);
+                let place = place.or(entry.key.as_ref().map(|key| key.span));
+                claims.claim(route.clone(), Owner::App(name.to_owned()), place, reader);
                 routes.push(route);
             }
         }

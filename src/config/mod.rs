@@ -8,6 +8,7 @@ mod app;
 mod autoscale;
 mod choice;
 mod diagnostic;
+mod edge;
 mod env;
 #[cfg(test)]
 mod fuzz;

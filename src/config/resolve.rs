@@ -6,7 +6,6 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::Overrides;
 use super::app::{Context, Registry};
 use super::choice::LogLevel;
 use super::diagnostic::Span;
@@ -16,20 +15,23 @@ use super::schema::ProxyFile;
 use super::slot::Slot;
 use super::spec::{Config, DockerSpec, LogSpec, ProxySpec, RuntimeKind};
 use super::value::{HostPath, Int, Many, Time};
+use super::{Overrides, edge};
 
 /// The default of `listen`.
-const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8080);
+pub(crate) const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8080);
 /// The default of `admin.listen`.
 const ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9900);
 
 /// Turns the layout into the configuration; mistakes go to the reader, and the result counts only where there are none.
 pub(crate) fn resolve(layout: Layout, overrides: &Overrides, reader: &mut Reader) -> Config {
     let allow = allowed(&layout.proxy, reader);
-    let proxy = proxy(layout.proxy, overrides, allow.clone(), reader);
+    let file = layout.proxy;
+    let proxy = proxy(file.clone(), overrides, allow.clone(), reader);
     let context = Context { runtime: proxy.runtime, allow, single: layout.single };
     let mut registry = Registry::default();
     let apps = layout.apps.into_iter().map(|entry| context.app(entry, &mut registry, reader)).collect();
-    Config { proxy, apps }
+    let edge = edge::resolve(&file, &mut registry.claims, reader);
+    Config { proxy, apps, edge }
 }
 
 /// `docker.allow`; `None` where it is wrong, so that what it would have allowed is not reported as well.

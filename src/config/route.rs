@@ -14,13 +14,33 @@ use super::value::text;
 impl Value for HostPattern {
     fn read(node: &Node, reader: &mut Reader) -> Option<Self> {
         let written = text(node, "a host name", reader)?;
-        match parse_host(&written) {
-            Ok(host) => Some(host),
-            Err((message, help)) => {
-                reader.mistake(node.span, format!("`{}` {message}", super::reader::short(&written)), help);
-                None
-            }
+        host(&written, node, reader)
+    }
+}
+
+fn host(written: &str, node: &Node, reader: &mut Reader) -> Option<HostPattern> {
+    match parse_host(written) {
+        Ok(host) => Some(host),
+        Err((message, help)) => {
+            reader.mistake(node.span, format!("`{}` {message}", super::reader::short(written)), help);
+            None
         }
+    }
+}
+
+/// A host with all its paths, a host with a path prefix, or a path prefix of every host.
+impl Value for RouteSpec {
+    fn read(node: &Node, reader: &mut Reader) -> Option<Self> {
+        let written = text(node, "a host name or a path", reader)?;
+        if written.contains("://") {
+            let message = format!("`{}` is a URL", super::reader::short(&written));
+            reader.mistake(node.span, message, "write host and path alone: `www.example.com/old`");
+            return None;
+        }
+        let (name, path) = written.split_at(written.find('/').unwrap_or(written.len()));
+        let host = if name.is_empty() { HostPattern::Any } else { host(name, node, reader)? };
+        let path = if path.is_empty() { "/" } else { path };
+        Some(Self { host, path: prefix(path, node, reader)? })
     }
 }
 
@@ -69,14 +89,18 @@ pub(crate) struct PathPrefix(pub(crate) String);
 impl Value for PathPrefix {
     fn read(node: &Node, reader: &mut Reader) -> Option<Self> {
         let written = text(node, "a path", reader)?;
-        let path = url_path(&written, node, reader)?;
-        if path.contains(['?', '#']) {
-            reader.mistake(node.span, "a path prefix has no `?` and no `#`", "end it before them");
-            return None;
-        }
-        let segments: Vec<_> = path.split('/').filter(|segment| !segment.is_empty()).collect();
-        Some(Self(format!("/{}", segments.join("/"))))
+        prefix(&written, node, reader).map(Self)
     }
+}
+
+fn prefix(written: &str, node: &Node, reader: &mut Reader) -> Option<String> {
+    let path = url_path(written, node, reader)?;
+    if path.contains(['?', '#']) {
+        reader.mistake(node.span, "a path prefix has no `?` and no `#`", "end it before them");
+        return None;
+    }
+    let segments: Vec<_> = path.split('/').filter(|segment| !segment.is_empty()).collect();
+    Some(format!("/{}", segments.join("/")))
 }
 
 /// A path with its query that a replica is asked for.
@@ -90,8 +114,8 @@ impl Value for RequestPath {
     }
 }
 
-/// What both kinds of path have in common.
-fn url_path<'a>(path: &'a str, node: &Node, reader: &mut Reader) -> Option<&'a str> {
+/// What all kinds of path have in common.
+pub(crate) fn url_path<'a>(path: &'a str, node: &Node, reader: &mut Reader) -> Option<&'a str> {
     let (message, help) = if !path.starts_with('/') {
         ("a path starts with `/`", format!("write `/{}`", super::reader::short(path)))
     } else if path.split('/').any(|segment| matches!(segment, "." | "..")) {
@@ -108,29 +132,74 @@ fn url_path<'a>(path: &'a str, node: &Node, reader: &mut Reader) -> Option<&'a s
     None
 }
 
+/// Who has a route.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Owner {
+    /// The app of this name.
+    App(String),
+    /// The redirect at this place of the file's list.
+    Redirect(usize),
+}
+
 /// The routes that are taken, by whom and where.
 #[derive(Default)]
 pub(crate) struct Claims {
-    taken: HashMap<RouteSpec, (String, Option<Span>)>,
+    taken: HashMap<RouteSpec, (Owner, Option<Span>)>,
 }
 
 impl Claims {
-    /// Claims a route for an app, or reports who has it. `place` is `None` only where there is one app alone.
-    pub(crate) fn claim(&mut self, route: RouteSpec, app: &str, place: Option<Span>, reader: &mut Reader) {
+    /// Claims a route, or reports who has it. `place` is `None` only where there is one app alone.
+    pub(crate) fn claim(&mut self, route: RouteSpec, owner: Owner, place: Option<Span>, reader: &mut Reader) {
         let shown = show_route(&route);
-        let Some((owner, first)) = self.taken.get(&route) else {
-            self.taken.insert(route, (app.to_owned(), place));
+        let Some((holder, first)) = self.taken.get(&route) else {
+            self.taken.insert(route, (owner, place));
             return;
         };
-        let (Some(place), Some(first)) = (place, *first) else { return };
-        if owner == app {
-            let message = format!("the route {shown} is listed twice");
-            reader.conflict(place, message, (first, "first here"), "remove one of the two");
-        } else {
-            let message = format!("the apps `{owner}` and `{app}` both claim the route {shown}");
-            let label = format!("claimed by `{owner}` here");
-            reader.conflict(place, message, (first, &label), "give one of them another `host` or `path`");
+        let Some(place) = place else { return };
+        let (message, label, help) = match (holder, &owner) {
+            (Owner::App(holder), Owner::App(app)) if holder == app => (
+                format!("the route {shown} is listed twice"),
+                "first here".to_owned(),
+                "remove one of the two",
+            ),
+            (Owner::App(holder), Owner::App(app)) => (
+                format!("the apps `{holder}` and `{app}` both claim the route {shown}"),
+                format!("claimed by `{holder}` here"),
+                "give one of them another `host` or `path`",
+            ),
+            (Owner::App(app), Owner::Redirect(_)) | (Owner::Redirect(_), Owner::App(app)) => (
+                format!("the app `{app}` and a redirect both claim the route {shown}"),
+                "claimed here".to_owned(),
+                "give the app another `host` or `path`, or the redirect another `from`",
+            ),
+            (Owner::Redirect(_), Owner::Redirect(_)) => (
+                format!("two redirects claim the route {shown}"),
+                "first here".to_owned(),
+                "remove one of the two",
+            ),
+        };
+        match first {
+            Some(first) => reader.conflict(place, message, (*first, &label), help),
+            None => reader.mistake(place, message, help),
         }
+    }
+
+    /// Who gets a request for this host and path, and the length of the prefix that matches: as the gateway's table
+    /// decides it, the most specific host that has a prefix of the path.
+    pub(crate) fn find(&self, host: &str, path: &str) -> Option<(&Owner, usize)> {
+        let parents =
+            host.match_indices('.').map(|(dot, _)| HostPattern::Wildcard(host[dot + 1..].to_owned()));
+        let mut hosts =
+            [HostPattern::Exact(host.to_owned())].into_iter().chain(parents).chain([HostPattern::Any]);
+        let ends = path.match_indices('/').map(|(slash, _)| slash).chain([path.len()]);
+        let prefixes: Vec<&str> = ends.map(|end| &path[..end]).collect();
+        hosts.find_map(|host| {
+            prefixes.iter().rev().find_map(|prefix| {
+                let path = if prefix.is_empty() { "/" } else { prefix };
+                let route = RouteSpec { host: host.clone(), path: path.to_owned() };
+                self.taken.get(&route).map(|(owner, _)| (owner, prefix.len()))
+            })
+        })
     }
 }
 

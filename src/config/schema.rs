@@ -6,12 +6,13 @@
 use std::net::SocketAddr;
 
 use super::choice::{Instance, LogLevel};
+use super::edge::{Destination, RedirectStatus};
 use super::env::{EnvFile, EnvMap};
 use super::headers;
 use super::reader::Reader;
 use super::route::{PathPrefix, RequestPath};
 use super::slot::Slot;
-use super::spec::{Command, HostPattern, LogFormat, Metric, RuntimeKind, Volume};
+use super::spec::{Command, HostPattern, LogFormat, Metric, RouteSpec, RuntimeKind, Volume};
 use super::suggest::{KeyDoc, Section};
 use super::table::{Table, table};
 use super::value::{HostPath, Int, Many, Memory, Number, SocketPath, Time, Word};
@@ -29,6 +30,7 @@ table! {
         listen: Many<SocketAddr>, "`0.0.0.0:8080`",
             "Public address, or a list of them: `0.0.0.0:80`, `[::]:80`, `:80`, `80`";
         workers: Int<1, 1024>, "the host's cores", "Threads that move requests";
+        redirect: Many<RedirectFile>, "", "Hosts and paths that have moved, a list, see below";
         runtime: RuntimeKind, "`docker`",
             "What replicas are: `docker` containers, or `process`, child processes of the proxy that are given `$PORT` \
              (`image`, `build`, `volumes` and the instance's limits then have no effect)";
@@ -150,6 +152,19 @@ table! {
 }
 
 table! {
+    /// Something that has moved.
+    RedirectFile, "redirect" {
+        from: RouteSpec, "",
+            "Host, host and path prefix, or path prefix of every host: `www.example.com`, `example.com/old`, `/old`. \
+             It counts among the apps' routes: the most specific wins, no two may claim the same";
+        to: Destination, "",
+            "URL that takes its place: `https://example.com`. What follows `from` in the path, and the query, are kept";
+        status: RedirectStatus, "308",
+            "308 and 301: for good, which browsers remember. 307 and 302: for now. 303: with GET";
+    }
+}
+
+table! {
     /// The Docker Engine.
     DockerFile, "docker" {
         socket: SocketPath, "`DOCKER_HOST` where it names a socket, else `/var/run/docker.sock`", "The engine's Unix socket";
@@ -197,6 +212,7 @@ pub(crate) const SECTIONS: &[(&str, Section)] = &[
     ("`resources` of an app", ResourcesFile::SECTION),
     ("the top level", FORM),
     ("the top level", ProxyFile::SECTION),
+    ("`redirect` at the top level", RedirectFile::SECTION),
     ("`docker` at the top level", DockerFile::SECTION),
     ("`admin` at the top level", AdminFile::SECTION),
     ("`log` at the top level", LogFile::SECTION),

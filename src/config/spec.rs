@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use http::{HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue, StatusCode};
 
 /// One checked `jcloud.yml`.
 #[derive(Debug, Clone, PartialEq)]
@@ -15,6 +15,28 @@ pub struct Config {
     pub proxy: ProxySpec,
     /// The apps, in the order of the file. Names are unique, and so are routes.
     pub apps: Vec<AppSpec>,
+    /// What the proxy answers by itself.
+    pub edge: EdgeSpec,
+}
+
+/// What the proxy answers by itself. Like the apps, it changes with a reload.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct EdgeSpec {
+    /// In the order of the file. No route of theirs is an app's.
+    pub redirects: Vec<RedirectSpec>,
+}
+
+/// Something that has moved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RedirectSpec {
+    /// What has.
+    pub from: RouteSpec,
+    /// Scheme, host and port to go to: `https://example.com`.
+    pub origin: String,
+    /// Takes the place of the path in `from`; empty for `/`, and without a slash at its end.
+    pub path: String,
+    /// 301, 302, 303, 307 or 308.
+    pub status: StatusCode,
 }
 
 /// What concerns the proxy as a whole.

@@ -98,7 +98,7 @@ fn fills_in_defaults() {
             scale_down_delay: seconds(0),
         },
     };
-    assert_eq!(config.apps, [expected]);
+    assert_eq!((config.apps, config.edge), (vec![expected], EdgeSpec::default()));
 }
 
 /// What the table of keys says a default is, written out, changes nothing.

@@ -22,7 +22,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use crate::app::{App, Policy};
-use crate::config::spec::AppSpec;
+use crate::config::spec::{AppSpec, EdgeSpec};
 use crate::control::backoff::Backoff;
 use crate::control::status::Status;
 use crate::control::supervisor::{Message, Parts, Supervisor};
@@ -38,8 +38,8 @@ const END_MARGIN: Duration = Duration::from_secs(30);
 /// What the control plane is told to do.
 #[derive(Debug)]
 pub enum Command {
-    /// These are the apps from now on.
-    Apply(Vec<AppSpec>),
+    /// These are the apps from now on, and this is what the proxy answers by itself.
+    Apply(Vec<AppSpec>, EdgeSpec),
     /// The proxy stops: nothing more is started, nobody is held any more.
     Close,
     /// Ends the control plane; with `true` the replicas as well.
@@ -113,7 +113,7 @@ impl Control {
         loop {
             tokio::select! {
                 command = commands.recv() => match command {
-                    Some(Command::Apply(specs)) => self.apply(specs),
+                    Some(Command::Apply(specs, edge)) => self.apply(specs, edge),
                     Some(Command::Close) => self.tell_all(|| Message::Close),
                     Some(Command::End(stop_replicas, done)) => {
                         self.end(stop_replicas).await;
@@ -135,7 +135,7 @@ impl Control {
     }
 
     /// Makes these the apps: new ones get a supervisor, changed ones a new policy, the others are retired.
-    pub fn apply(&mut self, specs: Vec<AppSpec>) {
+    pub fn apply(&mut self, specs: Vec<AppSpec>, edge: EdgeSpec) {
         let mut kept = BTreeMap::new();
         for spec in specs {
             let name = spec.name.clone();
@@ -155,7 +155,7 @@ impl Control {
         }
         let views: Vec<View> = self.apps.values().map(|managed| managed.view.clone()).collect();
         let entry = |view: &View| Entry { app: Arc::clone(&view.app), policy: Arc::clone(&view.policy) };
-        self.routes.store(Arc::new(RouteTable::new(views.iter().map(entry).collect())));
+        self.routes.store(Arc::new(RouteTable::new(views.iter().map(entry).collect(), edge)));
         self.board.apps.store(Arc::new(views));
         if self.board.adopted.load(Ordering::Relaxed) {
             // Only a look tells the new ones what there is of theirs.

@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use crate::app::{App, Denied, clock};
-use crate::config::spec::{AppSpec, Metric};
+use crate::config::spec::{AppSpec, EdgeSpec, Metric};
 use crate::config::{Overrides, parse};
 use crate::control::{Board, Command, Control};
 use crate::gateway::route::RouteTable;
@@ -113,7 +113,7 @@ async fn play(seed: u64) {
     let board = Arc::new(Board::default());
     let routes = Arc::new(ArcSwap::from_pointee(RouteTable::default()));
     let mut control = Control::new(Arc::new(runtime.clone()), routes, Arc::clone(&board));
-    control.apply(vec![spec.clone()]);
+    control.apply(vec![spec.clone()], EdgeSpec::default());
     let (commands, inbox) = mpsc::channel(4);
     let control = tokio::spawn(control.run(inbox));
     // Deaths can look like failures to start, so they excuse a refusal too, as does an app that is taken away.
@@ -136,7 +136,7 @@ async fn play(seed: u64) {
         if reloading && rng.u8(0..4) == 0 {
             let gone = rng.u8(0..3) == 0;
             let apps = if gone { Vec::new() } else { vec![varied(&mut rng, &spec)] };
-            commands.send(Command::Apply(apps)).await.expect("the control plane runs");
+            commands.send(Command::Apply(apps, EdgeSpec::default())).await.expect("the control plane runs");
             tokio::time::sleep(Duration::from_millis(rng.u64(0..3))).await;
         }
         let view = board.apps.load().first().cloned();
@@ -164,7 +164,7 @@ async fn play(seed: u64) {
     // Once nothing fails any more everything goes out, and nothing is left.
     runtime.world().faults = 0;
     runtime.world().lost_events = 0;
-    commands.send(Command::Apply(vec![spec])).await.expect("the control plane runs");
+    commands.send(Command::Apply(vec![spec], EdgeSpec::default())).await.expect("the control plane runs");
     tokio::time::sleep(Duration::from_millis(1)).await;
     let view = board.apps.load()[0].clone();
     assert_eq!(view.app.held(), 0);

@@ -16,9 +16,10 @@ use crate::gateway::body::{Body, Progress, Upload};
 use crate::gateway::client::Client;
 use crate::gateway::pool::Lease;
 use crate::gateway::respond::{self, Reject};
+use crate::gateway::route::Target;
 use crate::gateway::upstream::{Exchange, Failure};
 use crate::gateway::worker::{LocalRoutes, Worker};
-use crate::gateway::{headers, request as checks, rules, upgrade};
+use crate::gateway::{headers, redirect, request as checks, rules, upgrade};
 
 /// The proxy's own health, on the public address: wakes nothing.
 const HEALTH_PATH: &str = "/.pilotlight/health";
@@ -72,9 +73,15 @@ async fn forward(
     }
     let routes = worker.routes();
     let found = routes.table.find(target.host, target.path).ok_or(Reject::NoRoute)?;
-    routes.record(found.entry, clock::coarse().0);
-    let policy = &routes.table.entry(found.entry).policy;
-    let way = Way { worker, client, routes: &routes, entry: found.entry, started };
+    let entry = match found.target {
+        Target::App(entry) => entry,
+        Target::Redirect(index) => {
+            return Ok(redirect::response(routes.table.redirect(index), request.uri(), found.prefix)?);
+        }
+    };
+    routes.record(entry, clock::coarse().0);
+    let policy = &routes.table.entry(entry).policy;
+    let way = Way { worker, client, routes: &routes, entry, started };
     let refused = |reject| Refused { reject, policy: Some(Arc::clone(policy)) };
     pass_on(way, policy, found.prefix, request).await.map_err(refused)
 }

@@ -7,6 +7,7 @@ pub mod forward;
 pub mod headers;
 pub mod listener;
 pub mod pool;
+pub mod redirect;
 pub mod request;
 pub mod respond;
 pub mod route;

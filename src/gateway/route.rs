@@ -8,7 +8,7 @@ use std::sync::Arc;
 use foldhash::fast::FixedState;
 
 use crate::app::{App, Policy};
-use crate::config::spec::HostPattern;
+use crate::config::spec::{EdgeSpec, HostPattern, RedirectSpec, RouteSpec};
 
 /// All routes of a proxy.
 #[derive(Debug, Default)]
@@ -18,6 +18,7 @@ pub struct RouteTable {
     /// Keyed by what follows `*.`.
     wildcard: Hosts,
     any: Paths,
+    edge: EdgeSpec,
 }
 
 /// One app in the table.
@@ -33,13 +34,22 @@ pub struct Entry {
 type Hosts = HashMap<Box<str>, Paths, FixedState>;
 
 /// Path prefixes of one host, longest first.
-type Paths = Vec<(Box<str>, usize)>;
+type Paths = Vec<(Box<str>, Target)>;
+
+/// What a route leads to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Target {
+    /// The app at this place in the table, see [`RouteTable::entry`].
+    App(usize),
+    /// The redirect at this place in the table, see [`RouteTable::redirect`].
+    Redirect(usize),
+}
 
 /// Where a request goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Found {
-    /// The app's place in the table, see [`RouteTable::entry`].
-    pub entry: usize,
+    /// Whom it is for.
+    pub target: Target,
     /// Length of the path prefix that matched, 0 for `/`.
     pub prefix: usize,
 }
@@ -48,33 +58,47 @@ pub struct Found {
 const MAX_HOST: usize = 255;
 
 impl RouteTable {
-    /// A table of these apps.
+    /// A table of these apps, and of what the proxy answers by itself.
     #[must_use]
-    pub fn new(entries: Vec<Entry>) -> Self {
+    pub fn new(entries: Vec<Entry>, edge: EdgeSpec) -> Self {
         let mut table = Self::default();
         for (index, entry) in entries.iter().enumerate() {
             for route in &entry.policy.spec.routes {
-                let paths = match &route.host {
-                    HostPattern::Exact(name) => table.exact.entry(name.as_str().into()).or_default(),
-                    HostPattern::Wildcard(name) => table.wildcard.entry(name.as_str().into()).or_default(),
-                    HostPattern::Any => &mut table.any,
-                };
-                let prefix = if route.path == "/" { "" } else { &route.path };
-                paths.push((prefix.into(), index));
+                table.add(route, Target::App(index));
             }
+        }
+        for (index, redirect) in edge.redirects.iter().enumerate() {
+            table.add(&redirect.from, Target::Redirect(index));
         }
         let hosts = table.exact.values_mut().chain(table.wildcard.values_mut());
         for paths in hosts.chain([&mut table.any]) {
             paths.sort_by_key(|(path, _)| std::cmp::Reverse(path.len()));
         }
         table.entries = entries;
+        table.edge = edge;
         table
+    }
+
+    fn add(&mut self, route: &RouteSpec, target: Target) {
+        let paths = match &route.host {
+            HostPattern::Exact(name) => self.exact.entry(name.as_str().into()).or_default(),
+            HostPattern::Wildcard(name) => self.wildcard.entry(name.as_str().into()).or_default(),
+            HostPattern::Any => &mut self.any,
+        };
+        let prefix = if route.path == "/" { "" } else { &route.path };
+        paths.push((prefix.into(), target));
     }
 
     /// An app of the table.
     #[must_use]
     pub fn entry(&self, index: usize) -> &Entry {
         &self.entries[index]
+    }
+
+    /// A redirect of the table.
+    #[must_use]
+    pub fn redirect(&self, index: usize) -> &RedirectSpec {
+        &self.edge.redirects[index]
     }
 
     /// How many apps the table has.
@@ -111,8 +135,8 @@ impl RouteTable {
 fn longest(paths: &Paths, path: &str) -> Option<Found> {
     let fits =
         |prefix: &str| path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-    let (prefix, entry) = paths.iter().find(|(prefix, _)| fits(prefix))?;
-    Some(Found { entry: *entry, prefix: prefix.len() })
+    let (prefix, target) = paths.iter().find(|(prefix, _)| fits(prefix))?;
+    Some(Found { target: *target, prefix: prefix.len() })
 }
 
 /// The name alone, in lower case; copied only where it has upper case.
@@ -135,7 +159,6 @@ fn normalise<'a>(host: &'a str, lower: &'a mut [u8; MAX_HOST]) -> Option<&'a str
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::spec::RouteSpec;
     use crate::config::{Overrides, parse};
 
     /// A table of apps `0`, `1`, … with one route each.
@@ -154,7 +177,7 @@ mod tests {
             let policy = Policy::new(Arc::new(spec.clone()), None);
             entries.push(Entry { app: App::new("a"), policy });
         }
-        RouteTable::new(entries)
+        RouteTable::new(entries, EdgeSpec::default())
     }
 
     #[test]
@@ -168,7 +191,10 @@ mod tests {
             ("*", "/shared"),
             ("only.example", "/x"),
         ]);
-        let find = |host, path| table.find(host, path).map(|found| (found.entry, found.prefix));
+        let find = |host: &str, path: &str| match table.find(host, path) {
+            Some(Found { target: Target::App(entry), prefix }) => Some((entry, prefix)),
+            _ => None,
+        };
         assert_eq!(find("a.example", "/"), Some((0, 0)));
         assert_eq!(find("A.Example:8080", "/api"), Some((1, 4)));
         assert_eq!(find("a.example.", "/api/v1"), Some((1, 4)));

@@ -7,6 +7,7 @@ mod bodies;
 mod connections;
 mod faults;
 mod headers;
+mod redirects;
 mod routing;
 mod upgrades;
 

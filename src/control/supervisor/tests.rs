@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 use crate::app::clock;
 use crate::app::replica::Claim;
 use crate::app::{App, Denied};
-use crate::config::spec::AppSpec;
+use crate::config::spec::{AppSpec, EdgeSpec};
 use crate::config::{Overrides, parse};
 use crate::control::status::Status;
 use crate::control::{Board, Command, Control, View};
@@ -46,7 +46,7 @@ impl Stage {
         }
         let board = Arc::new(Board::default());
         let mut control = Control::new(Arc::new(runtime.clone()), Arc::default(), Arc::clone(&board));
-        control.apply(vec![spec(keys)]);
+        control.apply(vec![spec(keys)], EdgeSpec::default());
         let (commands, inbox) = mpsc::channel(4);
         Self { runtime, board, commands, control: tokio::spawn(control.run(inbox)) }
     }
@@ -64,7 +64,10 @@ impl Stage {
     }
 
     async fn reload(&self, keys: &str) {
-        self.commands.send(Command::Apply(vec![spec(keys)])).await.expect("the control plane runs");
+        self.commands
+            .send(Command::Apply(vec![spec(keys)], EdgeSpec::default()))
+            .await
+            .expect("the control plane runs");
     }
 
     /// A visitor, from arrival on.
