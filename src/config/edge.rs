@@ -9,7 +9,7 @@ use super::reader::{Reader, short};
 use super::route::{Claims, Owner, url_path};
 use super::schema::{ProxyFile, RedirectFile};
 use super::slot::{At, Slot};
-use super::spec::{EdgeSpec, RedirectSpec, RouteSpec};
+use super::spec::{EdgeSpec, RedirectSpec, RouteSpec, UnknownHost};
 use super::table::Value;
 use super::tree::Node;
 use super::value::{Many, text};
@@ -70,6 +70,21 @@ impl Value for RedirectStatus {
     }
 }
 
+impl Value for UnknownHost {
+    fn read(node: &Node, reader: &mut Reader) -> Option<Self> {
+        let written = text(node, "`close` or a status", reader)?;
+        if written == "close" {
+            return Some(Self::Close);
+        }
+        let status = written.parse().ok().filter(|status: &StatusCode| (400..600).contains(&status.as_u16()));
+        if status.is_none() {
+            let help = "write `close` or a status from 400 to 599; an app or a redirect takes every host with `\"*\"`";
+            reader.wrong_kind(node, "`close` or a status of an error", help);
+        }
+        status.map(Self::Status)
+    }
+}
+
 /// A rule as it is written.
 struct Rule {
     from: At<RouteSpec>,
@@ -107,7 +122,8 @@ pub(crate) fn resolve(proxy: &ProxyFile, claims: &mut Claims, reader: &mut Reade
         path: to.value.path,
         status,
     });
-    EdgeSpec { redirects: redirects.collect() }
+    let unknown_host = proxy.unknown_host.clone().or_default();
+    EdgeSpec { redirects: redirects.collect(), unknown_host }
 }
 
 fn rule(file: RedirectFile, span: Span, reader: &mut Reader) -> Option<Rule> {

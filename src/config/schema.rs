@@ -12,7 +12,7 @@ use super::headers;
 use super::reader::Reader;
 use super::route::{PathPrefix, RequestPath};
 use super::slot::Slot;
-use super::spec::{Command, HostPattern, LogFormat, Metric, RouteSpec, RuntimeKind, Volume};
+use super::spec::{Command, HostPattern, LogFormat, Metric, RouteSpec, RuntimeKind, UnknownHost, Volume};
 use super::suggest::{KeyDoc, Section};
 use super::table::{Table, table};
 use super::value::{HostPath, Int, Many, Memory, Number, SocketPath, Time, Word};
@@ -31,6 +31,9 @@ table! {
             "Public address, or a list of them: `0.0.0.0:80`, `[::]:80`, `:80`, `80`";
         workers: Int<1, 1024>, "the host's cores", "Threads that move requests";
         redirect: Many<RedirectFile>, "", "Hosts and paths that have moved, a list, see below";
+        unknown_host: UnknownHost, "`404`",
+            "What a client gets that asks for a host that no route names: a status from 400 to 599, or `close`: its \
+             connection is closed without an answer. To be at home for every host, an app or a redirect takes `\"*\"`";
         runtime: RuntimeKind, "`docker`",
             "What replicas are: `docker` containers, or `process`, child processes of the proxy that are given `$PORT` \
              (`image`, `build`, `volumes` and the instance's limits then have no effect)";

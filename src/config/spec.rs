@@ -24,6 +24,23 @@ pub struct Config {
 pub struct EdgeSpec {
     /// In the order of the file. No route of theirs is an app's.
     pub redirects: Vec<RedirectSpec>,
+    /// For a host that no route names.
+    pub unknown_host: UnknownHost,
+}
+
+/// What a client gets that asks for a host that no route names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UnknownHost {
+    /// This status, 400 to 599.
+    Status(StatusCode),
+    /// Nothing: its connection is closed.
+    Close,
+}
+
+impl Default for UnknownHost {
+    fn default() -> Self {
+        Self::Status(StatusCode::NOT_FOUND)
+    }
 }
 
 /// Something that has moved.

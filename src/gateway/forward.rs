@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use crate::app::replica::Claim;
 use crate::app::{App, Policy, clock};
+use crate::config::spec::UnknownHost;
 use crate::gateway::body::{Body, Progress, Upload};
 use crate::gateway::client::Client;
 use crate::gateway::pool::Lease;
@@ -27,11 +28,24 @@ const HEALTH_PATH: &str = "/.pilotlight/health";
 /// How often a request is sent in all. Each further attempt goes to another replica, or waits for one.
 const ATTEMPTS: u32 = 4;
 
+/// The client gets no answer: its connection is to be closed.
+#[derive(Debug, thiserror::Error)]
+#[error("closed without an answer: nobody has the host")]
+pub struct HangUp;
+
 /// Answers one request, whatever happens.
-pub async fn answer(worker: Rc<Worker>, client: Arc<Client>, request: Request<Incoming>) -> Response<Body> {
+///
+/// # Errors
+/// Where the file says that this client gets no answer.
+pub async fn answer(
+    worker: Rc<Worker>,
+    client: Arc<Client>,
+    request: Request<Incoming>,
+) -> Result<Response<Body>, HangUp> {
     client.head_complete();
     let response = match forward(&worker, &client, request).await {
         Ok(response) => response,
+        Err(Refused { reject: Reject::UnknownHost(UnknownHost::Close), .. }) => return Err(HangUp),
         Err(Refused { reject, policy: None }) => reject.response(),
         Err(Refused { reject, policy: Some(policy) }) => reject.response_among(&policy.spec.headers.response),
     };
@@ -40,7 +54,7 @@ pub async fn answer(worker: Rc<Worker>, client: Arc<Client>, request: Request<In
     } else {
         client.head_expected();
     }
-    response
+    Ok(response)
 }
 
 /// A request that gets no answer of its app's, and the app's policy once it is known whose it is.
@@ -66,13 +80,14 @@ async fn forward(
     if target.path == HEALTH_PATH {
         return Ok(respond::text_response(StatusCode::OK, "ok\n"));
     }
-    if target.path == "*" {
+    let routes = worker.routes();
+    if target.path == "*" && routes.table.knows(target.host) {
         let mut response = respond::text_response(StatusCode::NO_CONTENT, "");
         response.headers_mut().remove(CONTENT_LENGTH);
         return Ok(response);
     }
-    let routes = worker.routes();
-    let found = routes.table.find(target.host, target.path).ok_or(Reject::NoRoute)?;
+    let found = routes.table.find(target.host, target.path);
+    let found = found.ok_or_else(|| routes.table.miss(target.host))?;
     let entry = match found.target {
         Target::App(entry) => entry,
         Target::Redirect(index) => {

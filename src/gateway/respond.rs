@@ -6,7 +6,7 @@ use http::{HeaderName, HeaderValue, Response, StatusCode};
 
 use crate::app::clock::{self, Millis};
 use crate::app::{Denied, Trouble, TroubleKind};
-use crate::config::spec::HeaderChanges;
+use crate::config::spec::{HeaderChanges, UnknownHost};
 use crate::gateway::body::Body;
 use crate::gateway::rules;
 
@@ -22,6 +22,8 @@ pub enum Reject {
     Connect,
     /// Nobody is served under this host and path.
     NoRoute,
+    /// No route names this host. The policy may be to answer nothing at all.
+    UnknownHost(UnknownHost),
     /// See [`Denied`].
     Denied(Denied),
     /// Nobody could be reached, or the connection ended before a byte of the answer.
@@ -42,7 +44,11 @@ impl Reject {
         match self {
             Self::BadRequest(why) => (StatusCode::BAD_REQUEST, format!("bad-request: {why}"), None),
             Self::Connect => plain(StatusCode::METHOD_NOT_ALLOWED, "bad-request: no forward proxy", None),
-            Self::NoRoute => plain(StatusCode::NOT_FOUND, "no-route", None),
+            // Who is hung up on sees nothing of it.
+            Self::NoRoute | Self::UnknownHost(UnknownHost::Close) => {
+                plain(StatusCode::NOT_FOUND, "no-route", None)
+            }
+            Self::UnknownHost(UnknownHost::Status(status)) => plain(*status, "no-route", None),
             Self::Denied(Denied::QueueFull) => plain(StatusCode::SERVICE_UNAVAILABLE, "hold-full", Some(1)),
             Self::Denied(Denied::TimedOut) => plain(StatusCode::GATEWAY_TIMEOUT, "hold-timeout", Some(5)),
             Self::Denied(Denied::Trouble(trouble)) => row_of(trouble),

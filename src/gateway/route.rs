@@ -9,6 +9,7 @@ use foldhash::fast::FixedState;
 
 use crate::app::{App, Policy};
 use crate::config::spec::{EdgeSpec, HostPattern, RedirectSpec, RouteSpec};
+use crate::gateway::respond::Reject;
 
 /// All routes of a proxy.
 #[derive(Debug, Default)]
@@ -99,6 +100,23 @@ impl RouteTable {
     #[must_use]
     pub fn redirect(&self, index: usize) -> &RedirectSpec {
         &self.edge.redirects[index]
+    }
+
+    /// Why a host and a path for which nothing was found get nothing.
+    #[must_use]
+    pub fn miss(&self, host: &str) -> Reject {
+        if self.knows(host) { Reject::NoRoute } else { Reject::UnknownHost(self.edge.unknown_host) }
+    }
+
+    /// Whether a route names this host, whatever its path.
+    #[must_use]
+    pub fn knows(&self, host: &str) -> bool {
+        let mut lower = [0; MAX_HOST];
+        let Some(host) = normalise(host, &mut lower) else { return false };
+        let mut parents = host.match_indices('.').map(|(dot, _)| &host[dot + 1..]);
+        !self.any.is_empty()
+            || self.exact.contains_key(host)
+            || parents.any(|parent| self.wildcard.contains_key(parent))
     }
 
     /// How many apps the table has.

@@ -206,7 +206,7 @@ impl Worker {
         let _open = self.keep_open();
         let service = service_fn(|request| {
             let (worker, client) = (Rc::clone(&self), Arc::clone(&client));
-            async move { Ok::<_, std::convert::Infallible>(forward::answer(worker, client, request).await) }
+            forward::answer(worker, client, request)
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())

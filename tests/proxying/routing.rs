@@ -2,6 +2,7 @@
 
 use crate::support::http::{Answer, Call, get};
 use crate::support::proxy::{Proxy, Setup};
+use crate::support::wait::wait_for_async;
 use crate::support::wire::Wire;
 use crate::support::yaml;
 
@@ -79,4 +80,53 @@ async fn an_absolute_target_arrives_as_a_path() {
     }
     let reply = Wire::sent(proxy.address(), "GET http://a.test HTTP/1.1\r\nHost: a.test\r\n\r\n").await;
     assert_eq!({ reply }.reply().await.text(), "test-app\n", "no path is the path /");
+}
+
+/// What a client gets that asks for `host` in so many words.
+async fn wire(proxy: &Proxy, request: &str) -> Wire {
+    Wire::sent(proxy.address(), format!("{request}\r\n\r\n")).await
+}
+
+#[tokio::test]
+async fn an_unknown_host_may_be_hung_up_on() {
+    let app = yaml::apps(&[("app", &[], "host: [a.test, \"*.w.test\"]\npath: /in")]);
+    let proxy = Setup::process(&format!("unknown_host: close\n{app}")).start().await;
+    for request in [
+        "GET /in HTTP/1.1\r\nHost: b.test",
+        "GET / HTTP/1.1\r\nHost: w.test",
+        "GET / HTTP/1.1\r\nHost: 127.0.0.1",
+        "GET / HTTP/1.0",
+        "POST / HTTP/1.1\r\nHost: b.test\r\nContent-Length: 5\r\n\r\nhello",
+        "OPTIONS * HTTP/1.1\r\nHost: b.test",
+    ] {
+        assert_eq!(wire(&proxy, request).await.rest().await.unwrap_or_default(), b"", "{request}");
+    }
+    // A host that is known is told that there is no such path, and what the proxy says of itself stays.
+    for (request, status) in [
+        ("GET /out HTTP/1.1\r\nHost: a.test", 404),
+        ("GET /out HTTP/1.1\r\nHost: x.w.test", 404),
+        ("OPTIONS * HTTP/1.1\r\nHost: A.test:81", 204),
+        ("GET /.pilotlight/health HTTP/1.1\r\nHost: b.test", 200),
+        ("GET / HTTP/1.1", 400),
+    ] {
+        assert_eq!(wire(&proxy, request).await.reply().await.status(), status, "{request}");
+    }
+    let mut wire =
+        wire(&proxy, "GET /in/id HTTP/1.1\r\nHost: a.test\r\n\r\nGET / HTTP/1.1\r\nHost: b.test").await;
+    assert_eq!(wire.reply().await.status(), 404, "what was asked before is answered");
+    assert_eq!(wire.rest().await.unwrap_or_default(), b"");
+    assert_eq!(proxy.report().replicas().len(), 1, "that one alone has woken anything");
+}
+
+#[tokio::test]
+async fn the_policy_for_unknown_hosts_changes_in_place() {
+    let app = yaml::apps(&[("app", &[], "host: a.test")]);
+    let proxy = Setup::process(&format!("unknown_host: 421\n{app}")).start().await;
+    let ask = |host: &'static str, path: &'static str| Call::get(proxy.address(), path).host(host).send();
+    let before = ask("a.test", "/id").await.unwrap();
+    let answer = ask("b.test", "/").await.unwrap();
+    assert_eq!((answer.status, answer.reason(), answer.text()), (421, "no-route", "421 no-route\n"));
+    proxy.reload(&format!("unknown_host: close\n{app}"));
+    wait_for_async("it hangs up", || async { ask("b.test", "/").await.is_err().then_some(()) }).await;
+    assert_eq!(ask("a.test", "/id").await.unwrap().text(), before.text(), "the same replica");
 }
