@@ -61,6 +61,19 @@ async fn a_killed_proxy_finds_its_container_again() {
     assert_eq!(proxy.report().count("boot"), 1);
 }
 
+/// The file says meanwhile that the app is not ours to start.
+#[tokio::test]
+async fn a_container_of_what_is_an_upstream_now_is_removed() {
+    let mut proxy = start(APP).await;
+    replica(&proxy).await;
+    only(&proxy, 1).await;
+    proxy.kill().await;
+    proxy.rewrite("name: web\nupstream: http://127.0.0.1:9\nhold: {timeout: 100ms}\n");
+    proxy.start().await;
+    only(&proxy, 0).await;
+    assert_eq!(get(proxy.address(), "/id").await.reason(), "upstream-down");
+}
+
 #[tokio::test]
 async fn a_stale_container_serves_until_the_new_one_does() {
     let mut proxy = start(APP).await;

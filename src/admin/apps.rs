@@ -52,7 +52,11 @@ fn show<'a>(view: &'a View, status: &'a crate::control::status::Status) -> AppVi
     let revision = status.revision.as_ref();
     AppView {
         name: &spec.name,
-        runtime: if spec.workload.source == Source::Host { "process" } else { "docker" },
+        runtime: match spec.workload.source {
+            Source::Host => "process",
+            Source::Upstream(_) => "upstream",
+            Source::Image(_) | Source::Build(_) => "docker",
+        },
         desired: status.desired,
         ready: status.ready,
         starting: status.starting,
@@ -66,7 +70,7 @@ fn show<'a>(view: &'a View, status: &'a crate::control::status::Status) -> AppVi
         reason: &status.reason,
         image: match &spec.workload.source {
             Source::Image(image) => Some(image),
-            Source::Build(_) | Source::Host => None,
+            Source::Build(_) | Source::Host | Source::Upstream(_) => None,
         },
         image_id: revision.map(|revision| revision.image_id.as_str()).filter(|id| !id.is_empty()),
         revision: revision.map(|revision| revision.hash.as_str()),

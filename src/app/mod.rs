@@ -68,6 +68,8 @@ pub enum TroubleKind {
     StartFailed,
     /// The runtime cannot do what it is told.
     Runtime,
+    /// Nothing of what is not ours to start is up.
+    Upstream,
     /// The proxy is going down.
     ShuttingDown,
 }

@@ -66,6 +66,11 @@ fn runtime(kind: RuntimeKind) -> &'static str {
 
 fn describe(app: &AppSpec, runtime: &str) -> String {
     let routes: Vec<_> = app.routes.iter().map(show_route).collect();
+    if let Source::Upstream(origins) = &app.workload.source {
+        let origins: Vec<_> = origins.iter().map(ToString::to_string).collect();
+        let (routes, origins) = (routes.join(", "), origins.join(", "));
+        return format!("\n{}\n  routes    {routes}\n  upstream  {origins}\n", app.name);
+    }
     [
         format!("\n{}\n", app.name),
         format!("  routes    {}\n", routes.join(", ")),
@@ -88,7 +93,7 @@ fn workload(workload: &Workload) -> String {
     match (&workload.source, command) {
         (Source::Image(image), _) => format!("the image {image}"),
         (Source::Build(folder), _) => format!("the image built in {}", folder.display()),
-        (Source::Host, command) => format!("`{}`", command.unwrap_or_default()),
+        (Source::Host | Source::Upstream(_), command) => format!("`{}`", command.unwrap_or_default()),
     }
 }
 
@@ -127,6 +132,18 @@ mod tests {
 
     use super::*;
     use crate::config::Overrides;
+
+    #[test]
+    fn says_in_words_where_requests_go() {
+        let text = "name: web\nupstream: [http://a, \"http://[::1]:81\"]\nhost: example.com\n";
+        let config =
+            config::parse(text, Path::new("jcloud.yml"), &Overrides::default(), &|_| None).expect("is right");
+        let summary = summary(&config);
+        assert!(
+            summary.ends_with("\nweb\n  routes    example.com/\n  upstream  a:80, [::1]:81\n"),
+            "{summary}"
+        );
+    }
 
     #[test]
     fn says_in_words_what_runs() {

@@ -1,6 +1,7 @@
 //! One app from its keys: defaults filled in, keys checked against each other and against the other apps'.
 
 use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::choice::Instance;
@@ -16,7 +17,7 @@ use super::spec::{
     AppSpec, HealthSpec, HoldSpec, HostPattern, Resources, RouteSpec, RuntimeKind, Source, Workload,
 };
 use super::value::{Int, Many, Memory, Number, Word};
-use super::{autoscale, volume};
+use super::{autoscale, upstream, volume};
 
 /// What the apps before have taken.
 #[derive(Default)]
@@ -30,6 +31,8 @@ pub(crate) struct Context {
     pub(crate) runtime: RuntimeKind,
     /// `docker.allow`; `None` where it is wrong.
     pub(crate) allow: Option<Vec<PathBuf>>,
+    /// The proxy's own addresses.
+    pub(crate) listen: Vec<SocketAddr>,
     /// Whether the app's keys stand at the top level.
     pub(crate) single: bool,
 }
@@ -43,6 +46,9 @@ impl Context {
         let AppEntry { body: file, .. } = entry;
         if let Some(volumes) = file.volumes.get() {
             volume::check(volumes, self.allow.as_deref(), reader);
+        }
+        if let Some(upstream) = file.upstream.get() {
+            upstream::check(upstream, &self.listen, reader);
         }
         let autoscale = autoscale::resolve(&file, reader);
         let mut env = BTreeMap::new();
@@ -66,7 +72,7 @@ impl Context {
             },
             health: health(file.health.or_default()),
             timeout: time(file.timeout, 120),
-            hold: hold(file.hold.or_default()),
+            hold: hold(file.hold.or_default(), if file.upstream.is_absent() { 60 } else { 10 }),
             max_concurrency: file.max_concurrency.get().map(|limit| limit.u32()),
             keep_alive: time(file.keep_alive, 4),
             drain_timeout: time(file.drain_timeout, 30),
@@ -129,9 +135,13 @@ impl Context {
         routes
     }
 
-    /// Image, build or host, whichever the runtime needs.
+    /// Upstream, image, build or host, whichever the runtime needs.
     fn source(&self, entry: &AppEntry, name: &str, reader: &mut Reader) -> Source {
         let file = &entry.body;
+        if !file.upstream.is_absent() {
+            let origins = file.upstream.clone().or(Many(Vec::new())).0;
+            return Source::Upstream(origins.into_iter().map(|(origin, _)| origin).collect());
+        }
         if self.runtime == RuntimeKind::Process {
             if file.command.is_absent() {
                 let help = "write `command:`, the server's start with `$PORT`, or use `runtime: docker`";
@@ -223,9 +233,10 @@ fn health(file: HealthFile) -> HealthSpec {
     }
 }
 
-fn hold(file: HoldFile) -> HoldSpec {
+/// `seconds`: for the start of a replica, or for an upstream to come back, which clients are not to wait for as long.
+fn hold(file: HoldFile, seconds: u64) -> HoldSpec {
     HoldSpec {
         max: usize::try_from(file.max.or(Int(1000)).0).unwrap_or(usize::MAX),
-        timeout: time(file.timeout, 60),
+        timeout: time(file.timeout, seconds),
     }
 }

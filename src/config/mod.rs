@@ -29,6 +29,7 @@ mod table;
 mod tests;
 mod tree;
 mod units;
+mod upstream;
 mod value;
 mod volume;
 

@@ -27,7 +27,8 @@ pub(crate) fn resolve(layout: Layout, overrides: &Overrides, reader: &mut Reader
     let allow = allowed(&layout.proxy, reader);
     let file = layout.proxy;
     let proxy = proxy(file.clone(), overrides, allow.clone(), reader);
-    let context = Context { runtime: proxy.runtime, allow, single: layout.single };
+    let context =
+        Context { runtime: proxy.runtime, allow, listen: proxy.listen.clone(), single: layout.single };
     let mut registry = Registry::default();
     let apps = layout.apps.into_iter().map(|entry| context.app(entry, &mut registry, reader)).collect();
     let edge = edge::resolve(&file, &mut registry.claims, reader);

@@ -45,7 +45,7 @@ impl Value for RouteSpec {
 }
 
 /// The pattern, or what is wrong and what to do.
-fn parse_host(written: &str) -> Result<HostPattern, (&'static str, &'static str)> {
+pub(crate) fn parse_host(written: &str) -> Result<HostPattern, (&'static str, &'static str)> {
     let lower = written.to_ascii_lowercase();
     let host = lower.strip_suffix('.').unwrap_or(&lower);
     if host == "*" {

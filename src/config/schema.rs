@@ -12,7 +12,9 @@ use super::headers;
 use super::reader::Reader;
 use super::route::{PathPrefix, RequestPath};
 use super::slot::Slot;
-use super::spec::{Command, HostPattern, LogFormat, Metric, RouteSpec, RuntimeKind, UnknownHost, Volume};
+use super::spec::{
+    Command, HostPattern, LogFormat, Metric, Origin, RouteSpec, RuntimeKind, UnknownHost, Volume,
+};
 use super::suggest::{KeyDoc, Section};
 use super::table::{Table, table};
 use super::value::{HostPath, Int, Many, Memory, Number, SocketPath, Time, Word};
@@ -52,6 +54,9 @@ table! {
         name: Word, "the folder's name; its key under `apps`", "Name in logs, labels and the admin API";
         image: Word, "none", "Image to run, pulled if it is missing; instead of `build`";
         build: HostPath, "`.` where a Dockerfile stands beside the file", "Folder with a Dockerfile; instead of `image`";
+        upstream: Many<Origin>, "none",
+            "Where something listens that is not ours to start, in place of all that is about replicas: \
+             `http://name:port`, or a list. See below";
         command: Command, "the image's",
             "A list is run as it is, a string by `sh -c`; runtime process needs one. `$PORT` is left to the shell; \
              write `$${PORT}` for one in braces";
@@ -111,7 +116,8 @@ table! {
     /// Requests that wait for a replica.
     HoldFile, "hold" {
         max: Int<0, 1_000_000>, "`1000`", "How many may wait; 0 refuses at once";
-        timeout: SomeTime, "`60s`", "How long one may wait";
+        timeout: SomeTime, "60s; 10s with `upstream`",
+            "How long one may wait. With `upstream`: for one to come back, and later requests are refused at once";
     }
 }
 
@@ -228,6 +234,7 @@ impl AppFile {
         reader.exclusive(("host", &self.host), ("hosts", &self.hosts));
         reader.exclusive(("path", &self.path), ("paths", &self.paths));
         reader.exclusive(("instance", &self.instance), ("resources", &self.resources));
+        self.check_upstream(reader);
         if let Some(headers) = self.headers.get() {
             headers.check(reader);
         }
@@ -248,6 +255,7 @@ impl AppFile {
         cover(&self.paths, &mut under.path);
         cover(&self.instance, &mut under.resources);
         cover(&self.resources, &mut under.instance);
+        self.cover_upstream(&mut under);
         if let Slot::Given(below) = &mut under.autoscale {
             cover(&self.autoscale_min, &mut below.value.min);
             cover(&self.autoscale_max, &mut below.value.max);

@@ -214,6 +214,17 @@ pub enum Source {
     Build(PathBuf),
     /// The host's own; runtime process only.
     Host,
+    /// Nothing is run: requests go to what listens there already. At least one, each once.
+    Upstream(Vec<Origin>),
+}
+
+/// Where something listens that is not ours to start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin {
+    /// A name or an address, in lower case; IPv6 without brackets.
+    pub host: String,
+    /// Not 0.
+    pub port: u16,
 }
 
 /// What is run.

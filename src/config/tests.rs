@@ -219,6 +219,25 @@ apps: {b: {path: /b, autoscale: {min: 2, max: 9}}}
     assert!(build.contains("no Dockerfile in `./b`"), "{build}");
 }
 
+#[test]
+fn an_upstream_and_replicas_cover_each_other_among_the_defaults() {
+    let upstream = app("
+defaults: {image: nginx, command: run, env: {A: 1}, autoscale: {min: 0}, health: {path: /up, start_timeout: 1s}}
+apps: {a: {upstream: \"http://[2001:DB8::1]\", path: /}}
+");
+    let origin = |host: &str, port| Origin { host: host.to_owned(), port };
+    assert_eq!(upstream.workload.source, Source_::Upstream(vec![origin("2001:db8::1", 80)]));
+    assert_eq!((upstream.health.path.as_deref(), upstream.hold.timeout), (Some("/up"), seconds(10)));
+    assert!(upstream.workload.env.is_empty() && upstream.workload.command.is_none());
+    let image = app("defaults: {upstream: \"http://a\"}\napps: {a: {image: nginx, path: /}}");
+    assert_eq!(image.workload.source, Source_::Image("nginx".to_owned()));
+    let here = "upstream: [\"http://A.example:81/\", \"http://10.0.0.1:8000\"]\nhold: {timeout: 1m}";
+    let process = Overrides { runtime: Some(RuntimeKind::Process), ..Overrides::default() };
+    let spec = read_with(here, &process).unwrap().apps.remove(0);
+    let origins = vec![origin("a.example", 81), origin("10.0.0.1", 8000)];
+    assert_eq!((spec.workload.source, spec.hold.timeout), (Source_::Upstream(origins), seconds(60)));
+}
+
 /// By name, whatever the letters' case; and what an app removes is not set by a default after all.
 #[test]
 fn an_apps_headers_win_over_defaults_name_by_name() {

@@ -11,6 +11,7 @@ pub mod probe;
 mod races;
 pub mod status;
 pub mod supervisor;
+pub mod upstream;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -26,6 +27,7 @@ use crate::config::spec::{AppSpec, EdgeSpec};
 use crate::control::backoff::Backoff;
 use crate::control::status::Status;
 use crate::control::supervisor::{Message, Parts, Supervisor};
+use crate::control::upstream::{Resolver, Upstream, is_upstream};
 use crate::gateway::route::{Entry, RouteTable};
 use crate::runtime::{Event, Found, Runtime, RuntimeError};
 
@@ -80,6 +82,7 @@ pub struct Control {
     look_again: bool,
     clears: JoinSet<()>,
     backoff: Backoff,
+    resolver: Resolver,
 }
 
 struct Managed {
@@ -102,6 +105,7 @@ impl Control {
             look_again: false,
             clears: JoinSet::new(),
             backoff: Backoff::new(Duration::from_millis(100), Duration::from_secs(2)),
+            resolver: Resolver::default(),
         }
     }
 
@@ -139,19 +143,21 @@ impl Control {
         let mut kept = BTreeMap::new();
         for spec in specs {
             let name = spec.name.clone();
-            let retired = self.retiring.remove(&name).filter(|managed| !managed.outbox.is_closed());
-            let managed = match (self.apps.remove(&name), retired) {
-                (Some(managed), _) => managed.renewed(spec, false),
-                // Back before it was gone: what drains may serve again.
-                (None, Some(managed)) => managed.renewed(spec, true),
-                (None, None) => self.supervise(spec),
+            let managed = match self.apps.remove(&name) {
+                Some(managed) if managed.is_upstream() == is_upstream(&spec) => managed.renewed(spec, false),
+                other => {
+                    // Replicas where there was an upstream, or the other way round.
+                    if let Some(other) = other {
+                        self.retire(&name, other);
+                    }
+                    self.revive(&name, spec)
+                }
             };
             kept.insert(name, managed);
         }
         for (name, gone) in std::mem::replace(&mut self.apps, kept) {
             tracing::info!(app = name, "retiring an app that the file no longer has");
-            gone.tell(&name, Message::Retire);
-            self.retiring.insert(name, gone);
+            self.retire(&name, gone);
         }
         let views: Vec<View> = self.apps.values().map(|managed| managed.view.clone()).collect();
         let entry = |view: &View| Entry { app: Arc::clone(&view.app), policy: Arc::clone(&view.policy) };
@@ -163,20 +169,40 @@ impl Control {
         }
     }
 
+    /// Tells an app to go. One with replicas is kept until the last is gone; an upstream leaves nothing.
+    fn retire(&mut self, name: &str, gone: Managed) {
+        gone.tell(name, Message::Retire);
+        if !gone.is_upstream() {
+            self.retiring.insert(name.to_owned(), gone);
+        }
+    }
+
+    /// An app that is not served: the one of that name that is on its way out, or a new one.
+    fn revive(&mut self, name: &str, spec: AppSpec) -> Managed {
+        let retired = if is_upstream(&spec) { None } else { self.retiring.remove(name) };
+        match retired.filter(|managed| !managed.outbox.is_closed()) {
+            // Back before it was gone: what drains may serve again.
+            Some(managed) => managed.renewed(spec, true),
+            None => self.supervise(spec),
+        }
+    }
+
     fn supervise(&mut self, spec: AppSpec) -> Managed {
+        let upstream = is_upstream(&spec);
         let app = App::new(&spec.name);
         let policy = Policy::new(Arc::new(spec), None);
         let status = Arc::default();
         let (outbox, inbox) = mpsc::channel(INBOX);
-        let parts = Parts {
-            app: Arc::clone(&app),
-            policy: Arc::clone(&policy),
-            runtime: Arc::clone(&self.runtime),
-            status: Arc::clone(&status),
-            inbox,
-        };
-        self.supervisors.spawn(Supervisor::new(parts).run());
-        Managed { view: View { app, policy, status }, outbox }
+        let view = View { app: Arc::clone(&app), policy: Arc::clone(&policy), status: Arc::clone(&status) };
+        if upstream {
+            let resolver = self.resolver.clone();
+            let parts = upstream::Parts { app, policy, status, inbox, resolver };
+            self.supervisors.spawn(Upstream::new(parts).run());
+        } else {
+            let parts = Parts { app, policy, runtime: Arc::clone(&self.runtime), status, inbox };
+            self.supervisors.spawn(Supervisor::new(parts).run());
+        }
+        Managed { view, outbox }
     }
 
     /// Asks the runtime what exists, one question at a time.
@@ -196,6 +222,12 @@ impl Control {
     fn seen(&mut self, found: Result<Vec<Found>, RuntimeError>) {
         let found = match found {
             Ok(found) => found,
+            Err(error) if self.apps.values().all(Managed::is_upstream) && self.retiring.is_empty() => {
+                // Nobody needs it. Should it come, its events say so, and what was left there is cleared.
+                tracing::debug!(runtime = self.runtime.name(), %error, "no runtime, and none is needed");
+                self.board.adopted.store(true, Ordering::Relaxed);
+                return;
+            }
             Err(error) => {
                 if self.backoff.failures() == 0 {
                     tracing::warn!(runtime = self.runtime.name(), %error, "waiting for the runtime");
@@ -211,7 +243,9 @@ impl Control {
         for it in found {
             by_app.entry(it.app.clone()).or_default().push(it);
         }
-        for (name, managed) in self.apps.iter().chain(&self.retiring) {
+        // A replica of what is an upstream now is one of an app that is gone.
+        let with_replicas = self.apps.iter().filter(|(_, managed)| !managed.is_upstream());
+        for (name, managed) in with_replicas.chain(&self.retiring) {
             managed.tell(name, Message::Found(by_app.remove(name).unwrap_or_default()));
         }
         for it in by_app.into_values().flatten() {
@@ -235,7 +269,8 @@ impl Control {
     }
 
     fn tell(&self, app: &str, message: Message) {
-        if let Some(managed) = self.apps.get(app).or_else(|| self.retiring.get(app)) {
+        let with_replicas = self.apps.get(app).filter(|managed| !managed.is_upstream());
+        if let Some(managed) = with_replicas.or_else(|| self.retiring.get(app)) {
             managed.tell(app, message);
         }
     }
@@ -267,6 +302,10 @@ impl Control {
 }
 
 impl Managed {
+    fn is_upstream(&self) -> bool {
+        is_upstream(&self.view.policy.spec)
+    }
+
     fn renewed(self, spec: AppSpec, returning: bool) -> Self {
         if *self.view.policy.spec == spec && !returning {
             return self;

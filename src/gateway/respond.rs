@@ -96,6 +96,8 @@ fn row_of(trouble: &Trouble) -> (StatusCode, String, Option<u64>) {
     let reason = match trouble.kind {
         TroubleKind::StartFailed => format!("start-failed: {}", trouble.why),
         TroubleKind::Runtime => format!("runtime: {}", trouble.why),
+        // Where it is looked for is the operator's business alone.
+        TroubleKind::Upstream => "upstream-down".to_owned(),
         TroubleKind::ShuttingDown => "shutting-down".to_owned(),
     };
     (StatusCode::SERVICE_UNAVAILABLE, reason, Some(seconds_until(trouble.retry_at, clock::coarse())))

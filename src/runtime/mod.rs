@@ -83,7 +83,7 @@ pub trait Runtime: Send + Sync + 'static {
         endpoint: &'a Endpoint,
         health: &'a HealthSpec,
     ) -> BoxFuture<'a, Result<(), String>> {
-        Box::pin(reach::once(endpoint, health))
+        Box::pin(reach::once(endpoint, health, "localhost"))
     }
 
     /// Takes away what the runtime made for all replicas together (a network), where no replica uses it any more.

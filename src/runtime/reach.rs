@@ -11,34 +11,35 @@ use tokio::net::{TcpStream, UnixStream};
 use crate::config::spec::HealthSpec;
 use crate::runtime::{Address, Endpoint};
 
-/// One attempt.
+/// One attempt, as a client that asks for `host`.
 ///
 /// # Errors
 /// What it met with, for people.
-pub async fn once(endpoint: &Endpoint, health: &HealthSpec) -> Result<(), String> {
-    tokio::time::timeout(health.timeout, attempt(endpoint, health.path.as_deref()))
+pub async fn once(endpoint: &Endpoint, health: &HealthSpec, host: &str) -> Result<(), String> {
+    tokio::time::timeout(health.timeout, attempt(endpoint, health.path.as_deref(), host))
         .await
         .unwrap_or_else(|_| Err(format!("no answer from {} in {:?}", endpoint.address, health.timeout)))
 }
 
-async fn attempt(endpoint: &Endpoint, path: Option<&str>) -> Result<(), String> {
+async fn attempt(endpoint: &Endpoint, path: Option<&str>, host: &str) -> Result<(), String> {
     let refused = |error: std::io::Error| format!("nothing listens at {}: {error}", endpoint.address);
     match &endpoint.address {
-        Address::Tcp(address) => ask(TcpStream::connect(address).await.map_err(refused)?, path).await,
-        Address::Unix(socket) => ask(UnixStream::connect(socket).await.map_err(refused)?, path).await,
+        Address::Tcp(address) => ask(TcpStream::connect(address).await.map_err(refused)?, path, host).await,
+        Address::Unix(socket) => ask(UnixStream::connect(socket).await.map_err(refused)?, path, host).await,
     }
 }
 
 async fn ask(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     path: Option<&str>,
+    host: &str,
 ) -> Result<(), String> {
     let Some(path) = path else { return Ok(()) };
     let bad = |error: &dyn std::fmt::Display| format!("GET {path}: {error}");
     let (mut sender, connection) =
         http1::handshake(TokioIo::new(stream)).await.map_err(|error| bad(&error))?;
     let request = Request::get(path)
-        .header(http::header::HOST, "localhost")
+        .header(http::header::HOST, host)
         .header(http::header::USER_AGENT, "pilotlight-probe")
         .body(Empty::<Bytes>::new())
         .map_err(|error| bad(&error))?;

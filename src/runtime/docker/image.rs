@@ -30,7 +30,7 @@ impl DockerRuntime {
                     RuntimeError::Image(format!("the image {id} was built and is gone again: build it again"))
                 })?
             }
-            Source::Host => {
+            Source::Host | Source::Upstream(_) => {
                 return Err(RuntimeError::Refused(format!(
                     "app {app} has neither `image` nor `build`: runtime docker needs one of them"
                 )));
