@@ -282,6 +282,25 @@ async fn cpu_time_counts_children_and_those_that_have_ended() {
 }
 
 #[tokio::test]
+async fn memory_counts_children() {
+    let stage = Stage::new();
+    let shell = format!("{} & wait", app::binary().display());
+    let started = stage.start_command(Command::Shell(shell), &[]).await;
+    ready(&started).await;
+    let memory = async || stage.runtime.memory(&started.id).await.unwrap();
+    let before = memory().await;
+    assert!(before.held > 0 && before.limit.is_none(), "{before:?}");
+    assert_eq!(get(&started, "/hold-memory?mb=100").as_deref(), Some("held\n"));
+    let grown = memory().await.held - before.held;
+    assert!((100 << 20..120 << 20).contains(&grown), "{grown}");
+    assert_eq!(get(&started, "/hold-memory?mb=0").as_deref(), Some("held\n"));
+    assert!(memory().await.held < before.held + (20 << 20));
+
+    stage.runtime.stop(&started.id, GRACE).await.unwrap();
+    assert!(stage.runtime.memory(&started.id).await.is_err());
+}
+
+#[tokio::test]
 async fn children_that_left_the_group_end_with_the_replica() {
     let stage = Stage::new();
     let shell = format!("sleep 1001 & setsid sleep 1002 & exec {}", app::binary().display());

@@ -109,6 +109,7 @@ fn autoscale(spec: &AutoscaleSpec) -> String {
         Metric::Rps => format!("{target} requests per second on each"),
         Metric::Concurrency => format!("{target} requests in flight on each"),
         Metric::Cpu => format!("{target} % of its CPU on each"),
+        Metric::Memory => format!("{target} % of its memory on each"),
     };
     let count = if spec.min == spec.max {
         format!("always {}", spec.min)

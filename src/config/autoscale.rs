@@ -27,12 +27,18 @@ pub(crate) fn resolve(app: &AppFile, reader: &mut Reader) -> AutoscaleSpec {
     let (min, max) = (min.clone().or(Int(MIN)).u32(), max.clone().or(Int(MAX)).u32());
     let file = app.autoscale.clone().or_default();
     let metric = file.metric.clone().or(Metric::Cpu);
-    if let (Some(at), Metric::Cpu, false) = (file.target.given(), metric, file.metric.is_bad())
+    let share = match metric {
+        Metric::Cpu => Some(("cpu", "CPU")),
+        Metric::Memory => Some(("memory", "memory")),
+        Metric::Rps | Metric::Concurrency => None,
+    };
+    if let (Some(at), Some((word, what)), false) = (file.target.given(), share, file.metric.is_bad())
         && at.value.0 > 100.0
     {
         let message = format!("`{}` is out of range", at.value.0);
-        let help =
-            "with `metric: cpu` the target is in per cent of the instance's CPU: write a number up to 100";
+        let help = format!(
+            "with `metric: {word}` the target is in per cent of the instance's {what}: write a number up to 100"
+        );
         reader.mistake(at.span, message, help);
     }
     let stable_window = time(file.stable_window.clone(), 60);
@@ -84,7 +90,7 @@ fn default_target(metric: Metric) -> f64 {
     match metric {
         Metric::Rps => 10.0,
         Metric::Concurrency => 100.0,
-        Metric::Cpu => 70.0,
+        Metric::Cpu | Metric::Memory => 70.0,
     }
 }
 

@@ -41,8 +41,13 @@ fn one_of<T: Copy>(
 
 impl Value for Metric {
     fn read(node: &Node, reader: &mut Reader) -> Option<Self> {
-        let words = [("rps", Self::Rps), ("concurrency", Self::Concurrency), ("cpu", Self::Cpu)];
-        one_of(node, "metric", &words, &["memory"], reader)
+        let words = [
+            ("rps", Self::Rps),
+            ("concurrency", Self::Concurrency),
+            ("cpu", Self::Cpu),
+            ("memory", Self::Memory),
+        ];
+        one_of(node, "metric", &words, &[], reader)
     }
 }
 

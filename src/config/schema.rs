@@ -148,9 +148,10 @@ table! {
         min: Int<0, 10_000>, "`1`", "Fewest replicas; 0 lets an idle app go out";
         max: Int<1, 10_000>, "`10`", "Most replicas";
         metric: Metric, "`cpu`",
-            "What is held to the target: `rps` (requests per second), `concurrency` (requests in flight) or `cpu` \
-             (per cent of the instance's)";
-        target: Number<0, 1_000_000_000, true>, "rps 10, concurrency 100, cpu 70", "What one replica should carry";
+            "What is held to the target: `rps` (requests per second), `concurrency` (requests in flight), `cpu` or \
+             `memory` (per cent of the instance's)";
+        target: Number<0, 1_000_000_000, true>, "rps 10, concurrency 100, cpu 70, memory 70",
+            "What one replica should carry";
         stable_window: Time<1000, DAY>, "`60s`", "Window that decides in calm weather";
         panic_window: Time<100, DAY>, "a tenth of `stable_window`", "Window that decides in a rush";
         idle: AnyTime, "`60s`", "From the end of the last request to zero replicas, with `min: 0`";

@@ -296,7 +296,7 @@ pub struct AutoscaleSpec {
     pub max: u32,
     /// What is held to the target.
     pub metric: Metric,
-    /// Per replica: requests per second, requests in flight, or per cent of the instance's CPU. Above zero.
+    /// Per replica: requests per second, requests in flight, or per cent of the instance's CPU or memory. Above zero.
     pub target: f64,
     /// The window that decides in calm weather; at least 1 s.
     pub stable_window: Duration,
@@ -319,4 +319,6 @@ pub enum Metric {
     Concurrency,
     /// CPU time, in per cent of the instance's.
     Cpu,
+    /// Memory that is held, in per cent of the instance's.
+    Memory,
 }

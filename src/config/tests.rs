@@ -132,6 +132,7 @@ fn defaults_that_depend_on_other_keys() {
     assert!((target("rps") - 10.0).abs() < f64::EPSILON);
     assert!((target("concurrency") - 100.0).abs() < f64::EPSILON);
     assert!((target("cpu") - 70.0).abs() < f64::EPSILON);
+    assert!((target("memory") - 70.0).abs() < f64::EPSILON);
     let panic_window = |stable: &str| {
         app(&format!("image: a\nautoscale: {{stable_window: {stable}}}")).autoscale.panic_window
     };

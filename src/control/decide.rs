@@ -111,6 +111,7 @@ impl fmt::Display for Reason {
                     Metric::Rps => "rps",
                     Metric::Concurrency => "concurrency",
                     Metric::Cpu => "cpu %",
+                    Metric::Memory => "memory %",
                 };
                 write!(f, "{name} {value:.1} / target {target}")?;
                 if *panic { f.write_str(" (panic)") } else { Ok(()) }

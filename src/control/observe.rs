@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::app::clock::{Millis, millis};
 use crate::app::meter::Meter;
 use crate::config::spec::Resources;
-use crate::runtime::ReplicaId;
+use crate::runtime::{MemoryUse, ReplicaId};
 
 /// A rate over less than this is a guess: one request after a millisecond is not a thousand a second.
 pub const SHORTEST: Duration = Duration::from_secs(1);
@@ -47,11 +47,21 @@ impl Gauge {
     /// The average since `since`; `None` where there is no sample.
     #[must_use]
     pub fn average(&self, since: Millis) -> Option<f64> {
-        // A window shorter than the time between two samples has the last one.
-        let recent = self.0.iter().rev().enumerate().take_while(|(n, (at, _))| *n == 0 || *at >= since);
-        let recent = recent.map(|(_, sample)| sample);
-        let (count, sum) = recent.fold((0_u32, 0.0), |(count, sum), (_, value)| (count + 1, sum + value));
+        let (count, sum) =
+            self.recent(since).fold((0_u32, 0.0), |(count, sum), value| (count + 1, sum + value));
         (count > 0).then(|| sum / f64::from(count))
+    }
+
+    /// The highest since `since`; `None` where there is no sample.
+    #[must_use]
+    pub fn highest(&self, since: Millis) -> Option<f64> {
+        self.recent(since).reduce(f64::max)
+    }
+
+    /// A window shorter than the time between two samples has the last one.
+    fn recent(&self, since: Millis) -> impl Iterator<Item = f64> {
+        let newest_first = self.0.iter().rev().enumerate();
+        newest_first.take_while(move |(n, (at, _))| *n == 0 || *at >= since).map(|(_, (_, value))| *value)
     }
 
     /// Forgets everything.
@@ -85,6 +95,14 @@ impl CpuUse {
         }
         sum
     }
+}
+
+/// What replicas hold together, in per cent of what each may: of its own limit where it has one (a host smaller than
+/// the instance sets a lower one), else of `instance`, in bytes.
+#[must_use]
+pub fn memory_percent(replicas: &[MemoryUse], instance: u64) -> f64 {
+    let percent = |it: &MemoryUse| it.held as f64 * 100.0 / it.limit.unwrap_or(instance) as f64;
+    replicas.iter().map(percent).sum()
 }
 
 #[cfg(test)]
@@ -135,6 +153,9 @@ mod tests {
         assert_eq!(gauge.average(Millis(0)), Some(2.0));
         assert_eq!(gauge.average(Millis(1500)), Some(0.0));
         assert_eq!(gauge.average(Millis(2500)), Some(0.0), "the last one, where the window has none");
+        assert_eq!(gauge.highest(Millis(0)), Some(4.0));
+        assert_eq!(gauge.highest(Millis(1500)), Some(0.0));
+        assert_eq!(gauge.highest(Millis(2500)), Some(0.0));
         gauge.push(Millis(100_000), 1.0, secs(60));
         assert_eq!(gauge.average(Millis(0)), Some(1.0), "the old ones are forgotten");
     }
@@ -148,5 +169,13 @@ mod tests {
         let used = vec![(a, secs(1) + Duration::from_millis(250)), (b, secs(9))];
         let percent = cpu.take(Millis(1000), used, half).expect("a was read twice");
         assert!((percent - 50.0).abs() < 1e-9, "{percent}");
+    }
+
+    #[test]
+    fn memory_is_per_cent_of_what_limits_it() {
+        let bound = MemoryUse { held: 30, limit: Some(50) };
+        let free = MemoryUse { held: 30, limit: None };
+        let percent = memory_percent(&[bound, free], 200);
+        assert!((percent - 75.0).abs() < 1e-9, "{percent}");
     }
 }

@@ -73,6 +73,9 @@ pub trait Runtime: Send + Sync + 'static {
     /// CPU time that it has used since its start.
     fn cpu_time<'a>(&'a self, id: &'a ReplicaId) -> Reply<'a, Duration>;
 
+    /// Memory that it holds now.
+    fn memory<'a>(&'a self, id: &'a ReplicaId) -> Reply<'a, MemoryUse>;
+
     /// What happens to replicas without our asking, from now on. The task behind it ends when the receiver is dropped.
     fn watch(&self) -> mpsc::Receiver<Event>;
 
@@ -168,6 +171,15 @@ impl fmt::Display for Address {
 pub enum Protocol {
     /// HTTP/1.1.
     Http1,
+}
+
+/// Memory that a replica holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MemoryUse {
+    /// Bytes that cannot be taken back from it.
+    pub held: u64,
+    /// Bytes at which it is ended; `None` where the runtime does not limit it.
+    pub limit: Option<u64>,
 }
 
 /// A replica that exists, whoever started it.

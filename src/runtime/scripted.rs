@@ -11,7 +11,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::mpsc;
 
 use super::{
-    Address, Change, Endpoint, Event, Exit, Found, Protocol, ReplicaId, Reply, Revision, Runtime,
+    Address, Change, Endpoint, Event, Exit, Found, MemoryUse, Protocol, ReplicaId, Reply, Revision, Runtime,
     RuntimeError, StartOrder, Started, Status,
 };
 use crate::config::spec::{HealthSpec, Workload};
@@ -297,6 +297,10 @@ impl Runtime for Scripted {
 
     fn cpu_time<'a>(&'a self, _: &'a ReplicaId) -> Reply<'a, Duration> {
         Box::pin(async move { self.call().await.map(|()| Duration::ZERO) })
+    }
+
+    fn memory<'a>(&'a self, _: &'a ReplicaId) -> Reply<'a, MemoryUse> {
+        Box::pin(async move { self.call().await.map(|()| MemoryUse { held: 0, limit: None }) })
     }
 
     fn watch(&self) -> mpsc::Receiver<Event> {

@@ -176,7 +176,7 @@ async fn a_deaf_replica_is_killed_after_its_grace() {
 }
 
 #[tokio::test]
-async fn output_and_cpu_time() {
+async fn output_cpu_time_and_memory() {
     let lab = Lab::new();
     let talker = lab.serving(&["serve", "one", "two", "three"]).await;
     let mut last = lab.runtime.tail(&talker.id, 100).await.unwrap();
@@ -191,8 +191,13 @@ async fn output_and_cpu_time() {
     };
     tokio::time::timeout(PATIENCE, grows).await.expect("a time that grows");
 
+    let memory = lab.runtime.memory(&burner.id).await.unwrap();
+    assert_eq!(memory.limit, Some(64 << 20), "the instance's");
+    assert!((1..64 << 20).contains(&memory.held), "{memory:?}");
+
     lab.runtime.stop(&burner.id, Duration::ZERO).await.unwrap();
     assert!(matches!(lab.runtime.cpu_time(&burner.id).await, Err(RuntimeError::Exited(_))));
+    assert!(matches!(lab.runtime.memory(&burner.id).await, Err(RuntimeError::Exited(_))));
     assert!(matches!(lab.runtime.tail(&burner.id, 1).await, Err(RuntimeError::Exited(_))));
 }
 

@@ -66,6 +66,50 @@ async fn work_for_several_instances_brings_several() {
     load.await.unwrap().assert_all_ok();
 }
 
+/// Counted by the highest of a window: one that gives its memory back is believed a window later, and nothing
+/// comes and goes meanwhile.
+#[tokio::test]
+async fn memory_for_several_instances_brings_several() {
+    let windows = "stable_window: 3s, panic_window: 1s";
+    // Nothing limits a process: what it holds is held against the instance's 200 MB.
+    let proxy = proxy(
+        &format!("min: 1, max: 4, metric: memory, target: 50, {windows}"),
+        "resources: {cpu: 1, memory: 200M}",
+    )
+    .await;
+    proxy.ready(1).await;
+    assert_eq!(get(proxy.address(), "/hold-memory?mb=140").await.status, 200);
+    proxy.ready(2).await;
+    assert!(proxy.only_app().await["reason"].as_str().unwrap().starts_with("memory % "));
+    let calm = Instant::now() + Duration::from_secs(5);
+    while Instant::now() < calm {
+        let app = proxy.only_app().await;
+        assert_eq!((&app["desired"], &app["ready"]), (&2.into(), &2.into()), "{app}");
+        sleep(Duration::from_millis(100)).await;
+    }
+    // Whichever of the two is asked: sooner or later it is the one that holds it.
+    wait_for_async("one is enough again", || async {
+        assert_eq!(get(proxy.address(), "/hold-memory?mb=0").await.status, 200);
+        let app = proxy.only_app().await;
+        let reason = app["reason"].as_str().unwrap();
+        let percent = reason.strip_prefix("memory % ").and_then(|rest| rest.split(' ').next()?.parse().ok());
+        let percent: f64 = percent.unwrap_or_else(|| panic!("{app}"));
+        assert!(!(30.0..70.0).contains(&percent), "no average of then and now: {app}");
+        (app["ready"] == 1).then_some(())
+    })
+    .await;
+    assert_eq!(proxy.report().replicas().len(), 2, "never a third");
+}
+
+#[tokio::test]
+async fn what_is_idle_goes_however_much_memory_it_holds() {
+    let proxy = proxy("min: 0, max: 2, metric: memory, idle: 1s", "resources: {memory: 100M}").await;
+    assert_eq!(get(proxy.address(), "/hold-memory?mb=60").await.status, 200);
+    proxy.ready(0).await;
+    let app = proxy.only_app().await;
+    assert!(app["reason"].as_str().unwrap().starts_with("idle for "), "{app}");
+}
+
 #[tokio::test]
 async fn min_is_kept_and_replaced() {
     let proxy = proxy("min: 1, max: 2, metric: rps, idle: 200ms", "").await;

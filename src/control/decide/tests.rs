@@ -1,6 +1,7 @@
 //! Decisions as scenarios: a timeline of what is seen, and what is decided.
 
 use super::*;
+use crate::control::observe::Gauge;
 
 const fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
@@ -92,7 +93,7 @@ fn nobody_has_asked_yet() {
 
 #[test]
 fn a_held_request_wakes() {
-    for metric in [Metric::Rps, Metric::Concurrency, Metric::Cpu] {
+    for metric in [Metric::Rps, Metric::Concurrency, Metric::Cpu, Metric::Memory] {
         let mut life = Life::of(AutoscaleSpec { metric, ..spec() });
         let waiting =
             Observation { ready: 0, held: 1, first_ready: None, stable: None, panic: None, ..seen() };
@@ -221,4 +222,24 @@ fn a_lower_count_waits_for_scale_down_delay() {
     assert_eq!(life.at(31, &load(5, 20.0)).desired, 3, "thirty seconds after the five, the highest since");
     assert_eq!(life.at(61, &load(3, 20.0)).desired, 2);
     assert_eq!(life.at(62, &load(2, 80.0)).desired, 8, "up at once");
+}
+
+/// What a replica held leaves the sum with it, long before the others have grown into its work.
+#[test]
+fn by_memory_replicas_go_a_window_apart() {
+    let spec = AutoscaleSpec { metric: Metric::Memory, target: 70.0, stable_window: secs(10), ..spec() };
+    let mut life = Life::of(spec.clone());
+    let (mut gauge, mut ready, mut changes) = (Gauge::default(), 6, Vec::new());
+    for second in 1..=40 {
+        let now = Millis(second * 1000);
+        gauge.push(now, f64::from(ready) * 25.0, spec.stable_window);
+        let highest = |window| gauge.highest(now.before(window));
+        let (stable, panic) = (highest(spec.stable_window), highest(spec.panic_window));
+        let desired = life.at(second, &Observation { ready, in_flight: 1, stable, panic, ..seen() }).desired;
+        if desired != ready {
+            changes.push((second, desired));
+            ready = desired;
+        }
+    }
+    assert_eq!(changes, [(1, 3), (12, 2), (23, 1)]);
 }

@@ -31,7 +31,7 @@ impl Supervisor {
     }
 
     /// Whether a slot is of the revision that is wanted. Until that is known every one is: what runs serves.
-    fn is_current(&self, slot: &Slot) -> bool {
+    pub(super) fn is_current(&self, slot: &Slot) -> bool {
         self.revision.as_ref().is_none_or(|revision| revision.hash == slot.revision)
     }
 

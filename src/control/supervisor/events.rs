@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::app::clock::{self, Millis};
 use crate::app::replica::Replica;
 use crate::app::{Policy, Trouble, TroubleKind};
-use crate::config::spec::Workload;
+use crate::config::spec::{Metric, Workload};
 use crate::control::observe::{self, Lit};
 use crate::control::probe::{Lost, StartError};
 use crate::control::supervisor::slot::{Phase, Running, Slot, Unwell};
@@ -61,6 +61,10 @@ impl Supervisor {
             self.counted_when_out = None;
             self.lit = self.lit.map(|_| Lit { since: now, before: 0 });
             self.blind_until = Some(now.after(observe::SHORTEST));
+        }
+        if policy.spec.autoscale.metric != self.policy.spec.autoscale.metric {
+            // Samples of something else.
+            self.gauge.clear();
         }
         self.policy = policy;
         self.app.set_limit(self.policy.spec.max_concurrency);
@@ -184,9 +188,19 @@ impl Supervisor {
                 }
             }
             Report::CpuTimes(times) => {
-                self.reading_cpu = false;
+                self.reading = false;
                 let spec = &self.policy.spec;
-                if let Some(percent) = self.cpu.take(now, times, spec.workload.resources) {
+                if let Some(percent) = self.cpu.take(now, times, spec.workload.resources)
+                    && spec.autoscale.metric == Metric::Cpu
+                {
+                    self.gauge.push(now, percent, spec.autoscale.stable_window);
+                }
+            }
+            Report::Memory(replicas) => {
+                self.reading = false;
+                let spec = &self.policy.spec;
+                if let Some(replicas) = replicas.filter(|_| spec.autoscale.metric == Metric::Memory) {
+                    let percent = observe::memory_percent(&replicas, spec.workload.resources.memory);
                     self.gauge.push(now, percent, spec.autoscale.stable_window);
                 }
             }

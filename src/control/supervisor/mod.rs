@@ -89,7 +89,8 @@ pub struct Supervisor {
     last_ended: Option<Millis>,
     gauge: Gauge,
     cpu: CpuUse,
-    reading_cpu: bool,
+    /// A task asks replicas what they use.
+    reading: bool,
     setbacks: Setbacks,
     /// Indexes whose names are somebody else's, since the app was last out.
     taken: BTreeSet<u32>,
@@ -147,7 +148,7 @@ impl Supervisor {
             last_ended: None,
             gauge: Gauge::default(),
             cpu: CpuUse::default(),
-            reading_cpu: false,
+            reading: false,
             setbacks: Setbacks::new(clock::now()),
             taken: BTreeSet::new(),
             published: Vec::new(),
@@ -258,14 +259,19 @@ impl Supervisor {
         let lit = self.lit.unwrap_or(Lit { since: now, before: 0 });
         let meter = &self.policy.meter;
         let rps = observe::rate(meter, spec.panic_window, lit, now);
+        let since = |window| lit.since.max(now.before(window));
         let (stable, panic) = match spec.metric {
             // Replicas that were adopted, or have lost their meter to a reload, carry a load of which nothing is
             // known yet.
             _ if self.blind_until.is_some_and(|until| now < until) => (None, None),
             Metric::Rps => (Some(observe::rate(meter, spec.stable_window, lit, now)), Some(rps)),
             Metric::Concurrency | Metric::Cpu => {
-                let since = |window| lit.since.max(now.before(window));
                 (self.gauge.average(since(spec.stable_window)), self.gauge.average(since(spec.panic_window)))
+            }
+            // A replica that goes takes what it held out of the sum at once, and the others grow into its work only
+            // slowly: averages would let one after another go. The highest counts for a window longer.
+            Metric::Memory => {
+                (self.gauge.highest(since(spec.stable_window)), self.gauge.highest(since(spec.panic_window)))
             }
         };
         for at in 0..self.slots.len() {
@@ -303,8 +309,17 @@ impl Supervisor {
             Metric::Cpu => {
                 let ready = self.slots.iter().filter(|slot| slot.is_ready());
                 let ids: Vec<_> = ready.filter_map(Slot::id).cloned().collect();
-                if !ids.is_empty() && !std::mem::replace(&mut self.reading_cpu, true) {
+                if !ids.is_empty() && !std::mem::replace(&mut self.reading, true) {
                     self.tasks.spawn(tasks::cpu_times(Arc::clone(&self.runtime), ids));
+                }
+            }
+            Metric::Memory => {
+                // While one revision takes over from another both hold what each holds when idle: counted together
+                // they would ask for more of the new one with every deploy.
+                let ready = self.slots.iter().filter(|slot| slot.is_ready() && self.is_current(slot));
+                let ids: Vec<_> = ready.filter_map(Slot::id).cloned().collect();
+                if !ids.is_empty() && !std::mem::replace(&mut self.reading, true) {
+                    self.tasks.spawn(tasks::memory(Arc::clone(&self.runtime), ids));
                 }
             }
         }

@@ -11,7 +11,9 @@ use crate::app::replica::Replica;
 use crate::config::spec::{HealthSpec, Workload};
 use crate::control::backoff::Backoff;
 use crate::control::probe::{self, Lost, StartError};
-use crate::runtime::{Endpoint, ReplicaId, Revision, Runtime, RuntimeError, StartOrder, Started, Status};
+use crate::runtime::{
+    Endpoint, MemoryUse, ReplicaId, Revision, Runtime, RuntimeError, StartOrder, Started, Status,
+};
 
 /// How many lines of a failed replica's output are logged.
 const TAIL: usize = 20;
@@ -41,6 +43,8 @@ pub enum Report {
     Health(u64, bool),
     /// CPU time of the ready replicas.
     CpuTimes(Vec<(ReplicaId, Duration)>),
+    /// Memory that the ready replicas hold; `None` where one could not be asked.
+    Memory(Option<Vec<MemoryUse>>),
 }
 
 /// A start that failed, and what the replica said last.
@@ -176,4 +180,10 @@ pub async fn cpu_times(runtime: Arc<dyn Runtime>, ids: Vec<ReplicaId>) -> Report
     });
     let times = futures_util::future::join_all(read).await;
     Report::CpuTimes(times.into_iter().flatten().collect())
+}
+
+/// Reads what memory each holds. Of some of them alone it would look as if the others held none.
+pub async fn memory(runtime: Arc<dyn Runtime>, ids: Vec<ReplicaId>) -> Report {
+    let read = ids.iter().map(|id| runtime.memory(id));
+    Report::Memory(futures_util::future::try_join_all(read).await.ok())
 }

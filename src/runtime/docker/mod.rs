@@ -21,21 +21,21 @@ mod progress;
 mod pull;
 mod reference;
 mod start;
+mod stats;
 mod stop;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use bollard::query_parameters::{ListContainersOptionsBuilder, StatsOptionsBuilder};
+use bollard::query_parameters::ListContainersOptionsBuilder;
 use dashmap::DashSet;
-use futures_util::StreamExt;
 use tokio::sync::mpsc;
 
 use self::engine::{Engine, LOOK};
 use self::network::Network;
 use super::{
-    Event, Exit, Found, Identity, ReplicaId, Reply, Revision, Runtime, RuntimeError, StartOrder, Started,
-    Status,
+    Event, Exit, Found, Identity, MemoryUse, ReplicaId, Reply, Revision, Runtime, RuntimeError, StartOrder,
+    Started, Status,
 };
 use crate::config::spec::{DockerSpec, Workload};
 
@@ -79,23 +79,6 @@ impl DockerRuntime {
             .call(what, LOOK, |docker| async move { docker.list_containers(Some(options)).await })
             .await;
         Ok(listed.map_err(|failure| failure.explain(what))?.into_iter().filter_map(look::found).collect())
-    }
-
-    /// The engine answers with its next sample, of which it takes one a second: this takes up to a second, and
-    /// what it says is fresh when it arrives.
-    async fn used_cpu(&self, id: &ReplicaId) -> Result<Duration, RuntimeError> {
-        let what = format!("ask for the CPU time of container {id}");
-        let options = StatsOptionsBuilder::new().stream(false).one_shot(true).build();
-        let answered = self.engine.call(&what, LOOK, |docker| async move {
-            docker.stats(&id.0, Some(options)).next().await.transpose()
-        });
-        let stats = match answered.await {
-            Ok(stats) => stats.and_then(|stats| stats.cpu_stats),
-            Err(failure) if failure.is_not_found() => return Err(gone()),
-            Err(failure) => return Err(failure.explain(&what)),
-        };
-        let used = stats.and_then(|stats| stats.cpu_usage).and_then(|usage| usage.total_usage);
-        used.map(Duration::from_nanos).ok_or_else(gone)
     }
 }
 
@@ -147,6 +130,10 @@ impl Runtime for DockerRuntime {
 
     fn cpu_time<'a>(&'a self, id: &'a ReplicaId) -> Reply<'a, Duration> {
         Box::pin(self.used_cpu(id))
+    }
+
+    fn memory<'a>(&'a self, id: &'a ReplicaId) -> Reply<'a, MemoryUse> {
+        Box::pin(self.held_memory(id))
     }
 
     fn watch(&self) -> mpsc::Receiver<Event> {

@@ -21,8 +21,8 @@ use tokio::sync::{broadcast, mpsc};
 use self::port::Ports;
 use self::replica::{Replica, no_command};
 use super::{
-    Change, Event, Exit, Found, Identity, ReplicaId, Reply, Revision, Runtime, RuntimeError, StartOrder,
-    Started, Status,
+    Change, Event, Exit, Found, Identity, MemoryUse, ReplicaId, Reply, Revision, Runtime, RuntimeError,
+    StartOrder, Started, Status,
 };
 use crate::config::spec::Workload;
 use crate::runtime::revision::{self, Shape};
@@ -171,6 +171,10 @@ impl Runtime for ProcessRuntime {
 
     fn cpu_time<'a>(&'a self, id: &'a ReplicaId) -> Reply<'a, Duration> {
         async move { self.known(id)?.cpu_time().await }.boxed()
+    }
+
+    fn memory<'a>(&'a self, id: &'a ReplicaId) -> Reply<'a, MemoryUse> {
+        async move { self.known(id)?.memory().await }.boxed()
     }
 
     fn watch(&self) -> mpsc::Receiver<Event> {

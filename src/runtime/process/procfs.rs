@@ -1,4 +1,4 @@
-//! What `/proc` says about processes: whose children they are and what CPU time they have used.
+//! What `/proc` says about processes: whose children they are, what CPU time they have used, what memory they hold.
 //! Reads only; blocking, in time that grows with the number of processes on the machine.
 
 use std::collections::HashMap;
@@ -17,6 +17,8 @@ struct Stat {
     reaped: u64,
     /// Ticks from boot to the start: with the PID, it names a process for good.
     started: u64,
+    /// Pages in memory.
+    resident: u64,
 }
 
 /// The living children of one process.
@@ -30,23 +32,35 @@ pub(super) fn children_of(parent: Pid) -> Vec<Pid> {
 
 /// CPU time of all that ever descended from a warden. Its own is not the replica's.
 pub(super) fn cpu_time_below(warden: Pid) -> Duration {
-    let warden = warden.as_raw_nonzero().get();
     let all: HashMap<i32, Stat> = every_process().collect();
-    let descends = |mut pid: i32| {
+    let living: u64 = below(warden, &all).map(|stat| stat.own + stat.reaped).sum();
+    let ended = all.get(&warden.as_raw_nonzero().get()).map_or(0, |stat| stat.reaped);
+    ticks(living + ended)
+}
+
+/// Bytes in memory of all that descends from a warden: the sum of their resident sets, so that pages which several
+/// of them share count for each. The warden's own are not the replica's.
+pub(super) fn resident_below(warden: Pid) -> u64 {
+    let all: HashMap<i32, Stat> = every_process().collect();
+    let pages: u64 = below(warden, &all).map(|stat| stat.resident).sum();
+    pages * rustix::param::page_size() as u64
+}
+
+/// The living descendants of one process.
+fn below(ancestor: Pid, all: &HashMap<i32, Stat>) -> impl Iterator<Item = &Stat> {
+    let ancestor = ancestor.as_raw_nonzero().get();
+    let descends = move |mut pid: i32| {
         // As many steps as there are processes: a table read while it changes could hold a circle.
         for _ in 0..all.len() {
             match all.get(&pid) {
-                Some(stat) if stat.parent == warden => return true,
+                Some(stat) if stat.parent == ancestor => return true,
                 Some(stat) => pid = stat.parent,
                 None => return false,
             }
         }
         false
     };
-    let living: u64 =
-        all.iter().filter(|(pid, _)| descends(**pid)).map(|(_, stat)| stat.own + stat.reaped).sum();
-    let ended = all.get(&warden).map_or(0, |stat| stat.reaped);
-    ticks(living + ended)
+    all.iter().filter(move |(pid, _)| descends(**pid)).map(|(_, stat)| stat)
 }
 
 /// When a process started, in ticks since boot; `None` once it has gone.
@@ -80,6 +94,7 @@ fn parse(text: &str) -> Option<Stat> {
         own: number(11)? + number(12)?,
         reaped: number(13)? + number(14)?,
         started: number(19)?,
+        resident: number(21)?,
     })
 }
 
@@ -90,7 +105,7 @@ mod tests {
     #[test]
     fn a_name_full_of_parentheses_hides_no_field() {
         let text = "42 (a) b (c) R 7 42 42 0 -1 4194304 100 0 0 0 5 6 30 40 20 0 1 0 98765 1000 10";
-        assert_eq!(parse(text), Some(Stat { parent: 7, own: 11, reaped: 70, started: 98765 }));
+        assert_eq!(parse(text), Some(Stat { parent: 7, own: 11, reaped: 70, started: 98765, resident: 10 }));
     }
 
     #[test]

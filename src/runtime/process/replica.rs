@@ -23,7 +23,9 @@ use super::output::Output;
 use super::port::PortClaim;
 use super::{procfs, warden};
 use crate::config::spec::{self, Workload};
-use crate::runtime::{Address, Endpoint, Exit, Protocol, ReplicaId, RuntimeError, StartOrder, Status};
+use crate::runtime::{
+    Address, Endpoint, Exit, MemoryUse, Protocol, ReplicaId, RuntimeError, StartOrder, Status,
+};
 
 /// Variables of the proxy's that a replica sees: what finds programs and names the user. Everything else is
 /// the proxy's own; a secret reaches a replica where `env` names it, as it would reach a container.
@@ -147,11 +149,21 @@ impl Replica {
 
     /// CPU time used since the start, by it and by all that it started.
     pub(super) async fn cpu_time(&self) -> Result<Duration, RuntimeError> {
+        self.ask_procfs(procfs::cpu_time_below).await
+    }
+
+    /// Memory held by it and by all that it started. Nothing limits it here.
+    pub(super) async fn memory(&self) -> Result<MemoryUse, RuntimeError> {
+        let held = self.ask_procfs(procfs::resident_below).await?;
+        Ok(MemoryUse { held, limit: None })
+    }
+
+    async fn ask_procfs<T: Send + 'static>(&self, ask: fn(Pid) -> T) -> Result<T, RuntimeError> {
         if let Status::Exited(exit) = self.status() {
             return Err(RuntimeError::Exited(exit));
         }
         let warden = self.warden;
-        tokio::task::spawn_blocking(move || procfs::cpu_time_below(warden))
+        tokio::task::spawn_blocking(move || ask(warden))
             .await
             .map_err(|error| RuntimeError::Refused(format!("reading /proc failed: {error}")))
     }

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::convert::Infallible;
 use std::io;
 use std::str::FromStr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use http_body_util::BodyExt;
@@ -18,6 +18,9 @@ use serde_json::{Value, json};
 use crate::bodies::{AnyBody, Broken, Tracked, Zeros, paced, whole};
 use crate::journal::Journal;
 use crate::upgrade::{self, Kind};
+
+/// What `/hold-memory?mb=N` holds, in place of what it held before.
+static HELD: Mutex<Vec<u8>> = Mutex::new(Vec::new());
 
 /// What the endpoints of one connection share.
 #[derive(Clone)]
@@ -102,6 +105,11 @@ impl Routes {
                     if burnt.is_ok() { StatusCode::OK } else { StatusCode::INTERNAL_SERVER_ERROR },
                     "burnt\n",
                 )
+            }
+            "/hold-memory" => {
+                let bytes = query.get::<usize>("mb", 0) << 20;
+                *HELD.lock().unwrap_or_else(PoisonError::into_inner) = vec![1; bytes];
+                Response::new(whole("held\n"))
             }
             "/" => Response::new(whole("test-app\n")),
             _ => status(StatusCode::NOT_FOUND, "no such endpoint\n"),
