@@ -96,7 +96,7 @@ async fn order(
         source: Source::Host,
         command: Some(command),
         port: None,
-        resources: Resources { cpu_millis: 1000, memory: 1 << 30 },
+        resources: Resources { cpu_millis: 1000, memory: 1 << 30, gpus: 0 },
         env,
         volumes: Vec::new(),
         dir: dir.to_owned(),

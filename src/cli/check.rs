@@ -100,7 +100,12 @@ fn workload(workload: &Workload) -> String {
 fn resources(resources: Resources) -> String {
     let cores = f64::from(resources.cpu_millis) / 1000.0;
     let noun = if resources.cpu_millis == 1000 { "core" } else { "cores" };
-    format!("{cores} {noun}, {}", format_size(resources.memory))
+    let gpus = match resources.gpus {
+        0 => String::new(),
+        1 => ", 1 GPU".to_owned(),
+        many => format!(", {many} GPUs"),
+    };
+    format!("{cores} {noun}, {}{gpus}", format_size(resources.memory))
 }
 
 fn autoscale(spec: &AutoscaleSpec) -> String {

@@ -208,11 +208,12 @@ fn name(entry: &AppEntry, names: &mut HashMap<String, Option<Span>>, reader: &mu
 }
 
 fn resources(instance: Slot<Instance>, resources: Slot<ResourcesFile>) -> Resources {
-    let Instance { cpu_millis, memory } = instance.or(Instance::DEFAULT);
+    let Instance { cpu_millis, memory, gpus } = instance.or(Instance::DEFAULT);
     let file = resources.or_default();
     Resources {
         cpu_millis: file.cpu.get().map_or(cpu_millis, |Number(cores)| millis(*cores)),
         memory: file.memory.or(Memory(memory)).0,
+        gpus,
     }
 }
 

@@ -71,7 +71,8 @@ table! {
         headers: HeadersFile, "", "Headers that are changed on their way, see below";
         instance: Instance, "`C3`",
             "Size of a replica in cores and memory: C1 0.1/0.2G, C2 0.5/1G, C3 1/2G, C4 2/4G, C5 4/8G, C6 8/16G, \
-             C7 16/32G, C8 32/64G (G: 2^30 bytes); instead of `resources`";
+             C7 16/32G, C8 32/64G (G: 2^30 bytes); with NVIDIA GPUs G1 4/14G and one that is shared, G2 4/14G and 1, \
+             G3 8/24G and 2, G4 16/56G and 4; instead of `resources`";
         resources: ResourcesFile, "", "Size of a replica by number, see below; instead of `instance`";
         env: EnvMap, "`{}`", "Environment variables; they win over `env_file`";
         env_file: Many<EnvFile>, "none", "File of `NAME=value` lines, or a list; the later one wins";

@@ -243,6 +243,8 @@ pub struct Resources {
     pub cpu_millis: u32,
     /// Bytes.
     pub memory: u64,
+    /// The host's first so many GPUs; 0: none.
+    pub gpus: u32,
 }
 
 /// A mount.

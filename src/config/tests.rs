@@ -69,7 +69,7 @@ fn fills_in_defaults() {
             source: Source_::Image("nginx".to_owned()),
             command: None,
             port: None,
-            resources: Resources { cpu_millis: 1000, memory: 2 << 30 },
+            resources: Resources { cpu_millis: 1000, memory: 2 << 30, gpus: 0 },
             env: [].into(),
             volumes: Vec::new(),
             dir: "/nowhere/My Shop".into(),
@@ -154,10 +154,16 @@ fn sizes_of_instances() {
     ];
     for (index, (cpu_millis, memory)) in sizes.into_iter().enumerate() {
         let got = app(&format!("image: a\ninstance: C{}", index + 1)).workload.resources;
-        assert_eq!(got, Resources { cpu_millis, memory });
+        assert_eq!(got, Resources { cpu_millis, memory, gpus: 0 });
+    }
+    for (name, cpu_millis, gib, gpus) in
+        [("G1", 4000, 14, 1), ("G2", 4000, 14, 1), ("G3", 8000, 24, 2), ("G4", 16_000, 56, 4)]
+    {
+        let got = app(&format!("image: a\ninstance: {name}")).workload.resources;
+        assert_eq!(got, Resources { cpu_millis, memory: gib << 30, gpus });
     }
     let own = app("image: a\nresources: {cpu: 0.25, memory: 512M}").workload.resources;
-    assert_eq!(own, Resources { cpu_millis: 250, memory: 512 << 20 });
+    assert_eq!(own, Resources { cpu_millis: 250, memory: 512 << 20, gpus: 0 });
 }
 
 #[test]
@@ -184,7 +190,7 @@ apps:
 ";
     let app = app(text);
     assert_eq!(app.workload.source, Source_::Image("nginx".to_owned()));
-    assert_eq!(app.workload.resources, Resources { cpu_millis: 2000, memory: 2 << 30 });
+    assert_eq!(app.workload.resources, Resources { cpu_millis: 2000, memory: 2 << 30, gpus: 0 });
     let env: Vec<_> = app.workload.env.iter().map(|(name, value)| format!("{name}={value}")).collect();
     assert_eq!(env, ["A=1", "B=2", "C=3.0"]);
     assert_eq!(

@@ -164,7 +164,7 @@ mod tests {
     fn cpu_is_per_cent_of_the_instance() {
         let mut cpu = CpuUse::default();
         let (a, b) = (ReplicaId("a".into()), ReplicaId("b".into()));
-        let half = Resources { cpu_millis: 500, memory: 0 };
+        let half = Resources { cpu_millis: 500, memory: 0, gpus: 0 };
         assert_eq!(cpu.take(Millis(0), vec![(a.clone(), secs(1))], half), None);
         let used = vec![(a, secs(1) + Duration::from_millis(250)), (b, secs(9))];
         let percent = cpu.take(Millis(1000), used, half).expect("a was read twice");

@@ -3,8 +3,9 @@
 //!
 //! The form, version 1: the bytes `v1`, then the fields in the order of [`Shape`]. A string is its length in
 //! bytes (u64, little endian) and its bytes; a number is a u64, little endian; a list is the number of its
-//! items and the items; a choice is a string that names it and then what it holds. So no two shapes have the
-//! same bytes. It is hashed with BLAKE3 under the instance's key. A change of the form replaces every replica
+//! items and the items; a choice is a string that names it and then what it holds. Fields that came later follow,
+//! each as such a choice and only where it is set, so that what does without them keeps its hash. So no two shapes
+//! have the same bytes. It is hashed with BLAKE3 under the instance's key. A change of the form replaces every replica
 //! of every installation: it needs a new version, and a reason.
 
 use std::collections::BTreeMap;
@@ -21,7 +22,7 @@ pub struct Shape<'a> {
     pub command: Option<&'a Command>,
     /// Sorted by name, so that the order in a file means nothing.
     pub env: &'a BTreeMap<String, String>,
-    /// CPU and memory as asked for, not as clamped: a larger host is no new revision.
+    /// CPU, memory and GPUs as asked for, not as clamped: a larger host is no new revision.
     pub resources: Resources,
     /// In the order of the file.
     pub volumes: &'a [Volume],
@@ -85,6 +86,10 @@ fn canonical(shape: &Shape<'_>) -> Vec<u8> {
         form.text(option);
     }
     form.text(shape.network);
+    if shape.resources.gpus > 0 {
+        form.text("gpus");
+        form.number(shape.resources.gpus.into());
+    }
     form.0
 }
 
@@ -134,7 +139,7 @@ mod tests {
                 image_id: "sha256:1f".into(),
                 command: Some(Command::List(vec!["serve".into(), "--all".into()])),
                 env: [("A", "1"), ("B", "2")].map(|(k, v)| (k.to_owned(), v.to_owned())).into(),
-                resources: Resources { cpu_millis: 1000, memory: 2 << 30 },
+                resources: Resources { cpu_millis: 1000, memory: 2 << 30, gpus: 0 },
                 volumes: vec![Volume {
                     source: VolumeSource::Named("data".into()),
                     target: "/data".into(),
@@ -177,7 +182,7 @@ mod tests {
 
     #[test]
     fn every_field_counts() {
-        let changes: [fn(&mut Owned); 17] = [
+        let changes: [fn(&mut Owned); 19] = [
             |s| s.image_id = "sha256:2f".into(),
             |s| s.command = None,
             |s| s.command = Some(Command::List(vec!["serve --all".into()])),
@@ -195,6 +200,8 @@ mod tests {
             |s| s.port = 8081,
             |s| s.security = vec!["no-new-privileges", "cap-drop=ALL"],
             |s| s.network = "bridge".into(),
+            |s| s.resources.gpus = 1,
+            |s| s.resources.gpus = 2,
         ];
         let mut seen = std::collections::BTreeSet::from([Owned::sample().hash()]);
         for (index, change) in changes.into_iter().enumerate() {

@@ -50,7 +50,7 @@ impl Lab {
             source: Source::Image(self.image.name.clone()),
             command: Some(spec::Command::List(args.iter().map(ToString::to_string).collect())),
             port: None,
-            resources: Resources { cpu_millis: 500, memory: 64 << 20 },
+            resources: Resources { cpu_millis: 500, memory: 64 << 20, gpus: 0 },
             env: BTreeMap::new(),
             volumes: Vec::new(),
             dir: PathBuf::from("/"),

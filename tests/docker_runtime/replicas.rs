@@ -247,7 +247,7 @@ async fn limits_and_defaults_are_on_the_container() {
     let lab = Lab::new();
     let mut workload = lab.workload(&["serve"]);
     // More cores than any host has: the engine would refuse that.
-    workload.resources = Resources { cpu_millis: 4_000_000_000, memory: 100 << 20 };
+    workload.resources = Resources { cpu_millis: 4_000_000_000, memory: 100 << 20, gpus: 0 };
     workload.env = [("SECRET".to_owned(), "x y".to_owned())].into();
     let volume = format!("pilotlight-test-{}", random_id());
     workload.volumes = vec![

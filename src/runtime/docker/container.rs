@@ -18,8 +18,8 @@
 use std::collections::HashMap;
 
 use bollard::models::{
-    ContainerCreateBody, HostConfig, HostConfigLogConfig, ImageConfig, Mount, MountType, RestartPolicy,
-    RestartPolicyNameEnum,
+    ContainerCreateBody, DeviceRequest, HostConfig, HostConfigLogConfig, ImageConfig, Mount, MountType,
+    RestartPolicy, RestartPolicyNameEnum,
 };
 
 use super::engine::Host;
@@ -66,7 +66,7 @@ pub(super) fn body(
 }
 
 fn host_config(workload: &Workload, frame: Frame<'_>) -> HostConfig {
-    let Resources { cpu_millis, memory } = clamp(workload.resources, frame.host);
+    let Resources { cpu_millis, memory, gpus } = clamp(workload.resources, frame.host);
     let memory = i64::try_from(memory).unwrap_or(i64::MAX);
     let rotate = frame.host.log_driver == "json-file";
     HostConfig {
@@ -85,6 +85,7 @@ fn host_config(workload: &Workload, frame: Frame<'_>) -> HostConfig {
             maximum_retry_count: None,
         }),
         network_mode: Some(frame.network.to_owned()),
+        device_requests: (gpus > 0).then(|| vec![gpu_request(gpus)]),
         mounts: Some(workload.volumes.iter().map(mount).collect()),
         log_config: rotate.then(|| HostConfigLogConfig {
             typ: Some("json-file".into()),
@@ -97,11 +98,13 @@ fn host_config(workload: &Workload, frame: Frame<'_>) -> HostConfig {
     }
 }
 
-/// What a replica gets of what was asked for: no more than there is, since the engine refuses more.
+/// What a replica gets of what was asked for: no more cores and memory than there are, since the engine refuses more.
+/// Of GPUs it does not say how many it has.
 pub(super) fn clamp(asked: Resources, host: &Host) -> Resources {
     Resources {
         cpu_millis: asked.cpu_millis.min(host.cores.saturating_mul(1000)),
         memory: asked.memory.min(host.memory),
+        gpus: asked.gpus,
     }
 }
 
@@ -123,6 +126,17 @@ fn words(command: &Command) -> Vec<String> {
 fn env(workload: &Workload, port: u16) -> Vec<String> {
     let own = (!workload.env.contains_key("PORT")).then(|| format!("PORT={port}"));
     workload.env.iter().map(|(name, value)| format!("{name}={value}")).chain(own).collect()
+}
+
+/// What `docker run --gpus N` asks for. The engine gives the host's first N to each container that asks
+/// (`countToDevices` in moby, `daemon/nvidia_linux.go`), and to none for itself alone.
+fn gpu_request(count: u32) -> DeviceRequest {
+    DeviceRequest {
+        driver: Some(String::new()),
+        count: Some(count.into()),
+        capabilities: Some(vec![vec!["gpu".into()]]),
+        ..Default::default()
+    }
 }
 
 fn mount(volume: &Volume) -> Mount {
@@ -157,7 +171,7 @@ mod tests {
             source: Source::Image("x".into()),
             command,
             port: None,
-            resources: Resources { cpu_millis: 4000, memory: 1 << 30 },
+            resources: Resources { cpu_millis: 4000, memory: 1 << 30, gpus: 2 },
             env,
             volumes: Vec::new(),
             dir: PathBuf::from("/"),
@@ -178,11 +192,18 @@ mod tests {
     #[test]
     fn no_more_than_the_host_has() {
         let host = host("json-file");
-        let asked = Resources { cpu_millis: 32_000, memory: 64 << 30 };
-        assert_eq!(clamp(asked, &host), Resources { cpu_millis: 2000, memory: 4 << 30 });
-        let modest = Resources { cpu_millis: 100, memory: 1 << 20 };
+        let asked = Resources { cpu_millis: 32_000, memory: 64 << 30, gpus: 0 };
+        assert_eq!(clamp(asked, &host), Resources { cpu_millis: 2000, memory: 4 << 30, gpus: 0 });
+        let modest = Resources { cpu_millis: 100, memory: 1 << 20, gpus: 0 };
         assert_eq!(clamp(modest, &host), modest);
         assert_eq!(made(None, BTreeMap::new(), &host).host_config.unwrap().nano_cpus, Some(2_000_000_000));
+    }
+
+    #[test]
+    fn gpus_are_asked_for_as_the_docker_command_does() {
+        let requests = made(None, BTreeMap::new(), &host("")).host_config.unwrap().device_requests.unwrap();
+        let sent = serde_json::to_value(requests).unwrap();
+        assert_eq!(sent, serde_json::json!([{"Driver": "", "Count": 2, "Capabilities": [["gpu"]]}]));
     }
 
     #[test]

@@ -168,6 +168,10 @@ fn hint(message: &str) -> &'static str {
         " (the command is not in the image: check `command`, or the image's CMD and ENTRYPOINT)"
     } else if message.contains("non-overlapping IPv4 address pool") {
         " (the engine has no addresses left for another network: `docker network prune`, or set docker.network)"
+    } else if message.contains("with capabilities: [[gpu]]") || message.contains("GPU vendor from CDI") {
+        " (the engine can give no GPU: install nvidia-container-toolkit, run `nvidia-ctk runtime configure --runtime=docker`, restart the engine; or use a C instance)"
+    } else if message.contains("nvidia-container-cli") {
+        " (the host's GPUs cannot be used: `nvidia-smi` must show at least as many as the instance has)"
     } else if message.contains("bind source path does not exist") {
         " (create the host path that `volumes` names)"
     } else {

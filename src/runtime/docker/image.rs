@@ -139,7 +139,7 @@ mod tests {
             source: Source::Image("x".into()),
             command: None,
             port,
-            resources: Resources { cpu_millis: 1, memory: 1 },
+            resources: Resources { cpu_millis: 1, memory: 1, gpus: 0 },
             env: std::collections::BTreeMap::new(),
             volumes: Vec::new(),
             dir: "/".into(),
