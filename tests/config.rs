@@ -87,6 +87,11 @@ fn check_says_what_will_run_or_every_mistake() {
     assert_eq!((wrong.status.code(), wrong.stdout.len()), (Some(1), 0));
     assert_eq!(err, std::fs::read_to_string("tests/config/several-at-once.txt").unwrap());
 
+    let full = check(&["--config", "config/full.yml"]);
+    let err = String::from_utf8_lossy(&full.stderr);
+    assert_eq!(full.status.code(), Some(0));
+    assert!(err.starts_with("warning: config/full.yml:") && err.contains("is not enforced"), "{err}");
+
     let process = check(&["--config", "config/single.yml", "--runtime", "process"]);
     assert_eq!(process.status.code(), Some(1));
 }

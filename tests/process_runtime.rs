@@ -79,6 +79,7 @@ fn runtime() -> ProcessRuntime {
     ProcessRuntime::new(ProcessSettings {
         warden: PathBuf::from(WARDEN),
         instance: Identity { id: "0123456789ab".to_owned(), key: [7; 32] },
+        workspaces: PathBuf::from("/nonexistent"),
     })
 }
 
@@ -99,6 +100,7 @@ async fn order(
         resources: Resources { cpu_millis: 1000, memory: 1 << 30, gpus: 0 },
         env,
         volumes: Vec::new(),
+        workspace: false,
         dir: dir.to_owned(),
     };
     let revision = runtime.prepare("shop", &Arc::new(workload)).await.expect("it has a command");

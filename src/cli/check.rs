@@ -30,6 +30,9 @@ pub fn run(args: &CheckArgs) -> ExitCode {
     }
     match config::load(&args.config.config, &args.config.overrides(), &process_env) {
         Ok(config) => {
+            for warning in &config.warnings {
+                eprintln!("warning: {warning}\n");
+            }
             print!("{}", summary(&config));
             ExitCode::SUCCESS
         }

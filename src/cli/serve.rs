@@ -75,6 +75,7 @@ pub fn run(args: &ServeArgs) -> ExitCode {
 fn start(args: &ServeArgs) -> Result<(), StartError> {
     let config = config::load(&args.config.config, &args.config.overrides(), &process_env)?;
     logging::start(&config.proxy.log);
+    log_warnings(&config);
     raise_open_files();
     let instance = Instance::take(&config.proxy.state_dir)?;
     let proxy = Proxy::bind(&config.proxy, &instance)?;
@@ -113,7 +114,7 @@ impl Proxy {
     }
 
     async fn run(self, config: Config, instance: &Instance, args: &ServeArgs) -> Result<(), StartError> {
-        let Config { proxy: spec, apps, edge } = config;
+        let Config { proxy: spec, apps, edge, .. } = config;
         let mut signals = Signals::new()?;
         let board = Arc::new(Board::default());
         let routes = Arc::new(ArcSwap::from_pointee(RouteTable::default()));
@@ -174,12 +175,19 @@ fn join(workers: Vec<JoinHandle<usize>>) -> usize {
     workers.into_iter().map(|worker| worker.join().unwrap_or(0)).sum()
 }
 
+fn log_warnings(config: &Config) {
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
+}
+
 /// Reads the file again. A bad one changes nothing.
 async fn reload(args: &ServeArgs, running: &ProxySpec, commands: &mpsc::Sender<Command>) {
     let (path, overrides) = (args.config.config.clone(), args.config.overrides());
     let loaded = tokio::task::spawn_blocking(move || config::load(&path, &overrides, &process_env)).await;
     match loaded {
         Ok(Ok(config)) => {
+            log_warnings(&config);
             if config.proxy != *running {
                 tracing::warn!("the proxy's own keys have changed: they take effect at the next start");
             }

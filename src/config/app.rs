@@ -16,7 +16,7 @@ use super::slot::Slot;
 use super::spec::{
     AppSpec, HealthSpec, HoldSpec, HostPattern, Resources, RouteSpec, RuntimeKind, Source, Workload,
 };
-use super::value::{Int, Many, Memory, Number, Word};
+use super::value::{Int, Many, Number, Size, Word};
 use super::{autoscale, upstream, volume};
 
 /// What the apps before have taken.
@@ -50,6 +50,9 @@ impl Context {
         if let Some(upstream) = file.upstream.get() {
             upstream::check(upstream, &self.listen, reader);
         }
+        if let Some(disk) = file.disk_size.given() {
+            volume::check_workspace(disk.key, file.volumes.get(), reader);
+        }
         let autoscale = autoscale::resolve(&file, reader);
         let mut env = BTreeMap::new();
         for (file, _) in file.env_file.or(Many(Vec::new())).0 {
@@ -68,6 +71,7 @@ impl Context {
                 resources: resources(file.instance, file.resources),
                 env,
                 volumes: file.volumes.or(Many(Vec::new())).0.into_iter().map(|(volume, _)| volume).collect(),
+                workspace: file.disk_size.get().is_some(),
                 dir: reader.dir.clone(),
             },
             health: health(file.health.or_default()),
@@ -212,7 +216,7 @@ fn resources(instance: Slot<Instance>, resources: Slot<ResourcesFile>) -> Resour
     let file = resources.or_default();
     Resources {
         cpu_millis: file.cpu.get().map_or(cpu_millis, |Number(cores)| millis(*cores)),
-        memory: file.memory.or(Memory(memory)).0,
+        memory: file.memory.or(Size(memory)).0,
         gpus,
     }
 }

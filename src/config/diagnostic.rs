@@ -215,6 +215,13 @@ impl Excerpt {
     }
 }
 
+/// In the order of the file, each once.
+pub(crate) fn in_order(mut diagnostics: Vec<Diagnostic>) -> Vec<Diagnostic> {
+    diagnostics.sort_by(|a, b| a.order().cmp(&b.order()));
+    diagnostics.dedup();
+    diagnostics
+}
+
 /// Every mistake of a configuration, in the order of the file. Displayed, it shows them all.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}", self.render())]
@@ -223,10 +230,8 @@ pub struct ConfigErrors {
 }
 
 impl ConfigErrors {
-    pub(crate) fn new(mut diagnostics: Vec<Diagnostic>) -> Self {
-        diagnostics.sort_by(|a, b| a.order().cmp(&b.order()));
-        diagnostics.dedup();
-        Self { diagnostics }
+    pub(crate) fn new(diagnostics: Vec<Diagnostic>) -> Self {
+        Self { diagnostics: in_order(diagnostics) }
     }
 
     /// The mistakes, sorted by file, line and column; at least one.

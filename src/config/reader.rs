@@ -17,16 +17,23 @@ pub(crate) struct Reader {
     pub(crate) dir: PathBuf,
     /// What has been found so far.
     pub(crate) found: Vec<Diagnostic>,
+    /// What is no mistake, and yet worth a word.
+    pub(crate) warnings: Vec<Diagnostic>,
 }
 
 impl Reader {
     pub(crate) fn new(source: Arc<Source>, dir: PathBuf) -> Self {
-        Self { source, dir, found: Vec::new() }
+        Self { source, dir, found: Vec::new(), warnings: Vec::new() }
     }
 
     /// A mistake, with what to do about it.
     pub(crate) fn mistake(&mut self, span: Span, message: impl Into<String>, help: impl Into<String>) {
         self.found.push(Diagnostic::at(&self.source, span, message).help(help));
+    }
+
+    /// No mistake, but not what one may think either.
+    pub(crate) fn warning(&mut self, span: Span, message: impl Into<String>, help: impl Into<String>) {
+        self.warnings.push(Diagnostic::at(&self.source, span, message).help(help));
     }
 
     /// A mistake that two places make together.

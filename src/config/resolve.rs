@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::app::{Context, Registry};
 use super::choice::LogLevel;
-use super::diagnostic::Span;
+use super::diagnostic::{Span, in_order};
 use super::layout::Layout;
 use super::reader::Reader;
 use super::schema::ProxyFile;
@@ -32,7 +32,8 @@ pub(crate) fn resolve(layout: Layout, overrides: &Overrides, reader: &mut Reader
     let mut registry = Registry::default();
     let apps = layout.apps.into_iter().map(|entry| context.app(entry, &mut registry, reader)).collect();
     let edge = edge::resolve(&file, &mut registry.claims, reader);
-    Config { proxy, apps, edge }
+    // Defaults are looked at once for each app, and warned of once.
+    Config { proxy, apps, edge, warnings: in_order(std::mem::take(&mut reader.warnings)) }
 }
 
 /// `docker.allow`; `None` where it is wrong, so that what it would have allowed is not reported as well.

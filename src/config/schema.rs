@@ -17,7 +17,7 @@ use super::spec::{
 };
 use super::suggest::{KeyDoc, Section};
 use super::table::{Table, table};
-use super::value::{HostPath, Int, Many, Memory, Number, SocketPath, Time, Word};
+use super::value::{HostPath, Int, Many, Memory, Number, Size, SocketPath, Time, Word};
 
 /// The longest time that any key takes, in milliseconds: a day.
 const DAY: u64 = 86_400_000;
@@ -79,6 +79,9 @@ table! {
         volumes: Many<Volume>, "none",
             "Mounts: `name:/path`, `/host/path:/path`, `./beside:/path`, with `:ro` for read-only. \
              Paths of the host only where `docker.allow` names them or a folder above";
+        disk_size: Size<1>, "none",
+            "A workspace that stays, at `/data/workspace` (`JCLOUD_WORKSPACE` says where), shared by all replicas and \
+             kept when the app goes; the size is not enforced";
         health: HealthFile, "", "How a replica shows that it is ready, see below";
         timeout: SomeTime, "`120s`",
             "From a request's arrival to the start of its response, time held included; past it 504. Streams and \

@@ -8,6 +8,11 @@ use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, StatusCode};
 
+use super::diagnostic::Diagnostic;
+
+/// Where a container finds its app's workspace.
+pub const WORKSPACE: &str = "/data/workspace";
+
 /// One checked `jcloud.yml`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
@@ -17,6 +22,8 @@ pub struct Config {
     pub apps: Vec<AppSpec>,
     /// What the proxy answers by itself.
     pub edge: EdgeSpec,
+    /// What is no mistake, but not what one may think either; in the order of the file.
+    pub warnings: Vec<Diagnostic>,
 }
 
 /// What the proxy answers by itself. Like the apps, it changes with a reload.
@@ -201,6 +208,8 @@ pub struct Workload {
     pub env: BTreeMap<String, String>,
     /// What is mounted where.
     pub volumes: Vec<Volume>,
+    /// Whether the app has a workspace, which all its replicas share and which outlives them.
+    pub workspace: bool,
     /// The folder of `jcloud.yml`, absolute: the working directory of a process.
     pub dir: PathBuf,
 }

@@ -72,6 +72,7 @@ fn fills_in_defaults() {
             resources: Resources { cpu_millis: 1000, memory: 2 << 30, gpus: 0 },
             env: [].into(),
             volumes: Vec::new(),
+            workspace: false,
             dir: "/nowhere/My Shop".into(),
         },
         health: HealthSpec {
@@ -405,6 +406,16 @@ fn host_paths_need_leave() {
     let beside = volume("./data/x:/a//b/:ro").unwrap().apps.remove(0).workload.volumes.remove(0);
     let source = VolumeSource::Host("/nowhere/My Shop/data/x".into());
     assert_eq!(beside, Volume { source, target: "/a/b".to_owned(), read_only: true });
+}
+
+#[test]
+fn a_size_that_is_not_enforced_is_warned_of_once() {
+    let config = read("defaults: {image: a, disk_size: 10G}\napps: {a: {path: /a}, b: {path: /b}}").unwrap();
+    assert!(config.apps.iter().all(|app| app.workload.workspace));
+    let [warning] = &config.warnings[..] else { panic!("{:?}", config.warnings) };
+    assert_eq!(warning.span().map(|span| (span.line, span.column)), Some((1, 22)));
+    assert!(warning.to_string().contains("not enforced"), "{warning}");
+    assert_eq!(read("image: a").unwrap().warnings, []);
 }
 
 #[test]

@@ -130,23 +130,23 @@ impl<const MIN: u64, const MAX: u64> Value for Time<MIN, MAX> {
     }
 }
 
-/// Bytes that a replica may use.
+/// Bytes, MIN MiB of them at least.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Memory(pub(crate) u64);
+pub(crate) struct Size<const MIN: u64>(pub(crate) u64);
 
-/// Docker refuses less.
-const MEMORY_MIN: u64 = 6 << 20;
-const MEMORY_MAX: u64 = 64 << 40;
+/// Bytes of memory that a replica may use; Docker refuses less.
+pub(crate) type Memory = Size<6>;
 
-impl Value for Memory {
+const SIZE_MAX: u64 = 64 << 40;
+
+impl<const MIN: u64> Value for Size<MIN> {
     fn read(node: &Node, reader: &mut Reader) -> Option<Self> {
         let Some(bytes) = scalar(node).and_then(|(text, _)| parse_size(text)) else {
             reader.wrong_kind(node, "a size", "write bytes, or a unit: `512M`, `2G`, `1Gi` (powers of 1024)");
             return None;
         };
-        if !(MEMORY_MIN..=MEMORY_MAX).contains(&bytes) {
-            let help =
-                format!("write a size from {} to {}", format_size(MEMORY_MIN), format_size(MEMORY_MAX));
+        if !(MIN << 20..=SIZE_MAX).contains(&bytes) {
+            let help = format!("write a size from {} to {}", format_size(MIN << 20), format_size(SIZE_MAX));
             reader.mistake(node.span, format!("{} is out of range", format_size(bytes)), help);
             return None;
         }

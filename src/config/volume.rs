@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::diagnostic::Span;
 use super::reader::{Reader, normalise, short};
-use super::spec::{Volume, VolumeSource};
+use super::spec::{Volume, VolumeSource, WORKSPACE};
 use super::table::Value;
 use super::tree::Node;
 use super::value::{Many, text};
@@ -78,6 +78,22 @@ pub(crate) fn check(volumes: &Many<Volume>, allow: Option<&[PathBuf]>, reader: &
             allowed(path, *span, allow, reader);
         }
     }
+}
+
+/// What `disk_size` means, and what it does not.
+pub(crate) fn check_workspace(key: Span, volumes: Option<&Many<Volume>>, reader: &mut Reader) {
+    let there = volumes.and_then(|volumes| volumes.0.iter().find(|(volume, _)| volume.target == WORKSPACE));
+    if let Some((_, span)) = there {
+        let message = format!("`disk_size` mounts a volume at `{WORKSPACE}` as well");
+        reader.conflict(
+            *span,
+            message,
+            (key, "here"),
+            "mount the volume elsewhere, or leave `disk_size` out",
+        );
+    }
+    let help = "the workspace may take as much as its disk has: keep an eye on it";
+    reader.warning(key, "the size that `disk_size` names is not enforced", help);
 }
 
 fn allowed(path: &Path, span: Span, allow: &[PathBuf], reader: &mut Reader) {

@@ -26,6 +26,9 @@ use crate::config::spec::{HealthSpec, ProxySpec, RuntimeKind, Workload};
 
 pub use identity::Identity;
 
+/// Tells a replica where its app's workspace is, unless its `env` says something else.
+const WORKSPACE_VARIABLE: &str = "JCLOUD_WORKSPACE";
+
 /// The runtime that the proxy's file names.
 #[must_use]
 pub fn of(proxy: &ProxySpec, identity: &Identity) -> Arc<dyn Runtime> {
@@ -38,7 +41,8 @@ pub fn of(proxy: &ProxySpec, identity: &Identity) -> Arc<dyn Runtime> {
         RuntimeKind::Process => {
             // The proxy's own executable, even after an upgrade has replaced the file.
             let warden = PathBuf::from("/proc/self/exe");
-            Arc::new(ProcessRuntime::new(ProcessSettings { warden, instance }))
+            let workspaces = proxy.state_dir.join("workspace");
+            Arc::new(ProcessRuntime::new(ProcessSettings { warden, instance, workspaces }))
         }
     }
 }

@@ -26,6 +26,8 @@ pub struct Shape<'a> {
     pub resources: Resources,
     /// In the order of the file.
     pub volumes: &'a [Volume],
+    /// Whether the app's workspace is mounted; where it is follows from the app and the instance.
+    pub workspace: bool,
     /// Where the replica listens; 0 where the runtime chooses one for each.
     pub port: u16,
     /// What the runtime's own defaults take away or add, in words of its own.
@@ -90,6 +92,9 @@ fn canonical(shape: &Shape<'_>) -> Vec<u8> {
         form.text("gpus");
         form.number(shape.resources.gpus.into());
     }
+    if shape.workspace {
+        form.text("workspace");
+    }
     form.0
 }
 
@@ -128,6 +133,7 @@ mod tests {
         env: BTreeMap<String, String>,
         resources: Resources,
         volumes: Vec<Volume>,
+        workspace: bool,
         port: u16,
         security: Vec<&'static str>,
         network: String,
@@ -145,6 +151,7 @@ mod tests {
                     target: "/data".into(),
                     read_only: false,
                 }],
+                workspace: false,
                 port: 8080,
                 security: vec!["no-new-privileges"],
                 network: "pilotlight-01234567".into(),
@@ -162,6 +169,7 @@ mod tests {
                 env: &self.env,
                 resources: self.resources,
                 volumes: &self.volumes,
+                workspace: self.workspace,
                 port: self.port,
                 security: &self.security,
                 network: &self.network,
@@ -182,7 +190,7 @@ mod tests {
 
     #[test]
     fn every_field_counts() {
-        let changes: [fn(&mut Owned); 19] = [
+        let changes: [fn(&mut Owned); 20] = [
             |s| s.image_id = "sha256:2f".into(),
             |s| s.command = None,
             |s| s.command = Some(Command::List(vec!["serve --all".into()])),
@@ -202,6 +210,7 @@ mod tests {
             |s| s.network = "bridge".into(),
             |s| s.resources.gpus = 1,
             |s| s.resources.gpus = 2,
+            |s| s.workspace = true,
         ];
         let mut seen = std::collections::BTreeSet::from([Owned::sample().hash()]);
         for (index, change) in changes.into_iter().enumerate() {

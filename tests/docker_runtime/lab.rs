@@ -53,6 +53,7 @@ impl Lab {
             resources: Resources { cpu_millis: 500, memory: 64 << 20, gpus: 0 },
             env: BTreeMap::new(),
             volumes: Vec::new(),
+            workspace: false,
             dir: PathBuf::from("/"),
         }
     }

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# What tests must not leave behind: containers and networks of the proxies that they started, and processes.
+# What tests must not leave behind: containers, networks and volumes of the proxies that they started, and processes.
 
 # Tests write the identity of every proxy that they start to this file, and label what they make by themselves
 # with its name: another run on this machine is not held against this one.
@@ -8,9 +8,10 @@ track_leftovers() {
     export PILOTLIGHT_TEST_INSTANCES
 }
 
-# find_containers FILTER, find_networks FILTER: by label.
+# find_containers FILTER, find_networks FILTER, find_volumes FILTER: by label.
 find_containers() { docker ps --all --quiet --no-trunc --filter "label=$1"; }
 find_networks() { docker network ls --quiet --no-trunc --filter "label=$1"; }
+find_volumes() { docker volume ls --quiet --filter "label=$1"; }
 
 check_leftovers() {
     local instance filter id count=0
@@ -26,6 +27,11 @@ check_leftovers() {
                 docker network rm "$id" >/dev/null
                 count=$((count + 1))
             done < <(find_networks "$filter")
+            while read -r id; do
+                echo "left behind: volume $id" >&2
+                docker volume rm "$id" >/dev/null
+                count=$((count + 1))
+            done < <(find_volumes "$filter")
         done
     done < <(sort --unique "$PILOTLIGHT_TEST_INSTANCES")
     rm -f "$PILOTLIGHT_TEST_INSTANCES"

@@ -158,7 +158,7 @@ impl Drop for OwnContainer {
     }
 }
 
-/// Removes all containers and networks with that label. Blocks: it is for what happens at the end.
+/// Removes all containers, networks and volumes with that label. Blocks: it is for what happens at the end.
 pub(crate) fn remove_labelled(label: &str) {
     let filter = format!("label={label}");
     for id in listed(&["ps", "--all", "--quiet", "--no-trunc", "--filter", &filter]) {
@@ -166,6 +166,9 @@ pub(crate) fn remove_labelled(label: &str) {
     }
     for id in listed(&["network", "ls", "--quiet", "--no-trunc", "--filter", &filter]) {
         remove(&["network", "rm", &id]);
+    }
+    for name in listed(&["volume", "ls", "--quiet", "--filter", &filter]) {
+        remove(&["volume", "rm", &name]);
     }
 }
 

@@ -23,8 +23,8 @@ use bollard::models::{
 };
 
 use super::engine::Host;
-use crate::config::spec::{Command, Resources, Volume, VolumeSource, Workload};
-use crate::runtime::Revision;
+use crate::config::spec::{Command, Resources, Volume, VolumeSource, WORKSPACE, Workload};
+use crate::runtime::{Revision, WORKSPACE_VARIABLE};
 
 /// What is taken from every container or left to it, in the words that the revision's hash covers.
 pub(super) const SECURITY: &[&str] =
@@ -37,7 +37,7 @@ const PIDS_LIMIT: i64 = 1024;
 const INITS: &[&str] = &["init", "tini", "dumb-init", "docker-init", "catatonit", "s6-svscan", "systemd"];
 
 /// Where and as what a container is made.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Frame<'a> {
     /// The network that it joins.
     pub(super) network: &'a str,
@@ -45,6 +45,8 @@ pub(super) struct Frame<'a> {
     pub(super) host: &'a Host,
     /// Whether the image brings its own init.
     pub(super) own_init: bool,
+    /// The app's workspace, where it has one.
+    pub(super) workspace: Option<Mount>,
 }
 
 /// The body of the create call. A `command` takes the place of the image's CMD; an ENTRYPOINT stays, as with
@@ -86,7 +88,7 @@ fn host_config(workload: &Workload, frame: Frame<'_>) -> HostConfig {
         }),
         network_mode: Some(frame.network.to_owned()),
         device_requests: (gpus > 0).then(|| vec![gpu_request(gpus)]),
-        mounts: Some(workload.volumes.iter().map(mount).collect()),
+        mounts: Some(workload.volumes.iter().map(mount).chain(frame.workspace).collect()),
         log_config: rotate.then(|| HostConfigLogConfig {
             typ: Some("json-file".into()),
             config: Some(HashMap::from([
@@ -122,10 +124,14 @@ fn words(command: &Command) -> Vec<String> {
     }
 }
 
-/// `PORT` tells an app that asks where to listen; a `PORT` of the user's own stays.
+/// `PORT` tells an app that asks where to listen, and another variable where its workspace is; one of the user's own
+/// stays.
 fn env(workload: &Workload, port: u16) -> Vec<String> {
-    let own = (!workload.env.contains_key("PORT")).then(|| format!("PORT={port}"));
-    workload.env.iter().map(|(name, value)| format!("{name}={value}")).chain(own).collect()
+    let workspace = workload.workspace.then(|| (WORKSPACE_VARIABLE, WORKSPACE.to_owned()));
+    let ours = [("PORT", port.to_string())].into_iter().chain(workspace);
+    let ours = ours.filter(|(name, _)| !workload.env.contains_key(*name));
+    let users = workload.env.iter().map(|(name, value)| format!("{name}={value}"));
+    users.chain(ours.map(|(name, value)| format!("{name}={value}"))).collect()
 }
 
 /// What `docker run --gpus N` asks for. The engine gives the host's first N to each container that asks
@@ -174,6 +180,7 @@ mod tests {
             resources: Resources { cpu_millis: 4000, memory: 1 << 30, gpus: 2 },
             env,
             volumes: Vec::new(),
+            workspace: true,
             dir: PathBuf::from("/"),
         };
         Revision {
@@ -186,7 +193,11 @@ mod tests {
     }
 
     fn made(command: Option<Command>, env: BTreeMap<String, String>, host: &Host) -> ContainerCreateBody {
-        body(&revision(command, env), HashMap::new(), Frame { network: "n", host, own_init: false })
+        body(
+            &revision(command, env),
+            HashMap::new(),
+            Frame { network: "n", host, own_init: false, workspace: None },
+        )
     }
 
     #[test]
@@ -222,10 +233,12 @@ mod tests {
     }
 
     #[test]
-    fn port_is_told_unless_the_user_tells_one() {
+    fn port_and_workspace_are_told_unless_the_user_tells_them() {
         let env = |vars| made(None, vars, &host("")).env.unwrap();
-        assert_eq!(env(BTreeMap::new()), ["PORT=9000"]);
-        assert_eq!(env(BTreeMap::from([("PORT".into(), "1".into())])), ["PORT=1"]);
+        assert_eq!(env(BTreeMap::new()), ["PORT=9000", "JCLOUD_WORKSPACE=/data/workspace"]);
+        let own =
+            BTreeMap::from([("PORT", "1"), ("JCLOUD_WORKSPACE", "/x")].map(|(k, v)| (k.into(), v.into())));
+        assert_eq!(env(own), ["JCLOUD_WORKSPACE=/x", "PORT=1"]);
     }
 
     #[test]

@@ -51,6 +51,7 @@ impl DockerRuntime {
                 env: &workload.env,
                 resources: workload.resources,
                 volumes: &workload.volumes,
+                workspace: workload.workspace,
                 port,
                 security: SECURITY,
                 network: self.network.name(),
@@ -142,6 +143,7 @@ mod tests {
             resources: Resources { cpu_millis: 1, memory: 1, gpus: 0 },
             env: std::collections::BTreeMap::new(),
             volumes: Vec::new(),
+            workspace: false,
             dir: "/".into(),
         }
     }

@@ -53,6 +53,11 @@ pub(super) fn network(identity: &Identity) -> String {
     format!("pilotlight-{}", identity.short())
 }
 
+/// The name of an app's workspace, the same for as long as the instance lives.
+pub(super) fn workspace(identity: &Identity, app: &str) -> String {
+    format!("pilotlight-{}-{app}-workspace", identity.short())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

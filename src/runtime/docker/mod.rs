@@ -23,6 +23,7 @@ mod reference;
 mod start;
 mod stats;
 mod stop;
+mod workspace;
 
 use std::sync::Arc;
 use std::time::Duration;

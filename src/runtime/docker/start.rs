@@ -10,7 +10,7 @@ use bollard::query_parameters::CreateContainerOptionsBuilder;
 use super::container::{self, Frame};
 use super::engine::LOOK;
 use super::failure::Failure;
-use super::{DockerRuntime, labels, look, output};
+use super::{DockerRuntime, labels, look, output, workspace};
 use crate::runtime::{Exit, ReplicaId, RuntimeError, StartOrder, Started, Status};
 
 const CREATE: Duration = Duration::from_secs(30);
@@ -81,6 +81,7 @@ impl DockerRuntime {
             network: self.network.name(),
             host: &session.host,
             own_init: self.own_init.contains(&revision.image_id),
+            workspace: revision.workload.workspace.then(|| workspace::mount(&self.identity, &order.app)),
         };
         let body = container::body(revision, labels::of(&self.identity, order), frame);
         let options = CreateContainerOptionsBuilder::new().name(name).build();

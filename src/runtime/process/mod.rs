@@ -37,6 +37,8 @@ pub struct ProcessSettings {
     pub warden: PathBuf,
     /// Whose the replicas are.
     pub instance: Identity,
+    /// Folder with a workspace for each app that has one; absolute.
+    pub workspaces: PathBuf,
 }
 
 /// Starts, stops and watches child processes. Dropping it ends them all at once.
@@ -80,6 +82,19 @@ impl ProcessRuntime {
         })
     }
 
+    /// The folder that is the app's workspace, made where it is missing; `None` where it has none.
+    async fn workspace(&self, order: &StartOrder) -> Result<Option<PathBuf>, RuntimeError> {
+        if !order.revision.workload.workspace {
+            return Ok(None);
+        }
+        let folder = self.settings.workspaces.join(&order.app);
+        let made = tokio::fs::create_dir_all(&folder).await;
+        made.map_err(|error| {
+            RuntimeError::Refused(format!("cannot make the workspace {}: {error}", folder.display()))
+        })?;
+        Ok(Some(folder))
+    }
+
     async fn start_one(&self, order: &StartOrder) -> Result<Started, RuntimeError> {
         if let Some(started) = self.standing(order) {
             return Ok(started);
@@ -97,7 +112,9 @@ impl ProcessRuntime {
             // Nobody watching is no error.
             let _ = events.send(Event::Changed { id, app, change: Change::Exited(exit) });
         };
-        let replica = Replica::start(&self.settings.warden, order, port, on_exit).await?;
+        let workspace = self.workspace(order).await?;
+        let replica =
+            Replica::start(&self.settings.warden, order, workspace.as_deref(), port, on_exit).await?;
         // One that has ended already is kept: its status and its last lines say why.
         let started = Started { id: replica.id.clone(), endpoint: replica.endpoint.clone() };
         self.replicas().insert(started.id.clone(), Arc::new(replica));
@@ -122,6 +139,7 @@ impl Runtime for ProcessRuntime {
                 env: &workload.env,
                 resources: workload.resources,
                 volumes: &workload.volumes,
+                workspace: workload.workspace,
                 port,
                 security: &[],
                 network: "",

@@ -25,6 +25,7 @@ use super::{procfs, warden};
 use crate::config::spec::{self, Workload};
 use crate::runtime::{
     Address, Endpoint, Exit, MemoryUse, Protocol, ReplicaId, RuntimeError, StartOrder, Status,
+    WORKSPACE_VARIABLE,
 };
 
 /// Variables of the proxy's that a replica sees: what finds programs and names the user. Everything else is
@@ -80,13 +81,14 @@ impl Replica {
     pub(super) async fn start(
         warden: &Path,
         order: &StartOrder,
+        workspace: Option<&Path>,
         port: PortClaim,
         on_exit: impl FnOnce(ReplicaId, Exit) + Send + 'static,
     ) -> Result<Self, RuntimeError> {
         let workload = &order.revision.workload;
         let words = command_line(workload)?;
         let (ours, theirs) = UnixStream::pair().map_err(|error| no_warden(warden, &error))?;
-        let mut child = spawn(warden, &words, workload, port.number(), theirs)?;
+        let mut child = spawn(warden, &words, workload, workspace, port.number(), theirs)?;
         let started = handshake(ours, &mut child).await?;
         let (app_pid, control) = match started {
             Handshake::Started(pid, control) => (pid, control),
@@ -269,6 +271,7 @@ fn spawn(
     warden: &Path,
     words: &[&OsStr],
     workload: &Workload,
+    workspace: Option<&Path>,
     port: u16,
     control: UnixStream,
 ) -> Result<Child, RuntimeError> {
@@ -286,6 +289,7 @@ fn spawn(
         .args(words)
         .env_clear()
         .envs(passed_on)
+        .envs(workspace.map(|folder| (WORKSPACE_VARIABLE, folder)))
         .envs(&workload.env)
         // Last: requests go there, whatever the file says.
         .env("PORT", port.to_string())
