@@ -1,8 +1,8 @@
-//! Keys of an app that shape its replicas: GPUs, a workspace that stays.
+//! Keys of an app that shape its replicas: GPUs, a workspace that stays, further networks.
 
 mod support;
 
-use support::docker::{docker, need_app_image, replicas};
+use support::docker::{OwnNetwork, docker, need_app_image, replicas};
 use support::http::get;
 use support::proxy::{Proxy, Setup};
 use support::wait::wait_for_async;
@@ -86,4 +86,35 @@ async fn a_process_has_a_workspace_too() {
         assert_eq!(log.expect("it is there").lines().count(), starts);
         proxy.ready(0).await;
     }
+}
+
+#[tokio::test]
+async fn replicas_join_further_networks() {
+    need_app_image().await;
+    let further = OwnNetwork::planned("further");
+    let yaml = format!(
+        "name: web\nimage: {{app}}\nnetworks: [{}]\nautoscale: {{min: 0, max: 1, metric: rps, idle: 1s}}\n",
+        further.name
+    );
+    let proxy = Setup::docker(&yaml).start().await;
+    let missing = get(proxy.address(), "/ping").await;
+    let advice =
+        format!("there is no Docker network {0}: make it (`docker network create {0}`)", further.name);
+    assert!(missing.status == 503 && missing.reason().contains(&advice), "{}", missing.reason());
+    assert!(replicas(&proxy.instance()).await.is_empty(), "nothing is left of the attempt");
+
+    further.make().await;
+    wait_for_async("it is served", || async {
+        (get(proxy.address(), "/ping").await.status == 200).then_some(())
+    })
+    .await;
+    let replica = replicas(&proxy.instance()).await.remove(0);
+    let on = replica.at("/NetworkSettings/Networks").as_object().expect("it is on networks").clone();
+    let own = format!("pilotlight-{}", &proxy.instance()[..8]);
+    let mut names: Vec<_> = on.keys().cloned().collect();
+    names.sort();
+    assert_eq!(names, [own.clone(), further.name.clone()]);
+    assert_eq!(replica.at("/HostConfig/NetworkMode"), &own, "requests come over the proxy's own");
+    // A network goes only when nobody is on it any more.
+    out(&proxy).await;
 }

@@ -101,6 +101,7 @@ async fn order(
         env,
         volumes: Vec::new(),
         workspace: false,
+        networks: Vec::new(),
         dir: dir.to_owned(),
     };
     let revision = runtime.prepare("shop", &Arc::new(workload)).await.expect("it has a command");

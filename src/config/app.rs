@@ -1,6 +1,6 @@
 //! One app from its keys: defaults filled in, keys checked against each other and against the other apps'.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -72,6 +72,7 @@ impl Context {
                 env,
                 volumes: file.volumes.or(Many(Vec::new())).0.into_iter().map(|(volume, _)| volume).collect(),
                 workspace: file.disk_size.get().is_some(),
+                networks: networks(file.networks),
                 dir: reader.dir.clone(),
             },
             health: health(file.health.or_default()),
@@ -209,6 +210,12 @@ fn name(entry: &AppEntry, names: &mut HashMap<String, Option<Span>>, reader: &mu
     }
     names.entry(written.clone()).or_insert(place);
     written
+}
+
+/// Their order in the file means nothing.
+fn networks(file: Slot<Many<Word>>) -> Vec<String> {
+    let names: BTreeSet<_> = file.or(Many(Vec::new())).0.into_iter().map(|(Word(name), _)| name).collect();
+    names.into_iter().collect()
 }
 
 fn resources(instance: Slot<Instance>, resources: Slot<ResourcesFile>) -> Resources {

@@ -38,7 +38,7 @@ table! {
              connection is closed without an answer. To be at home for every host, an app or a redirect takes `\"*\"`";
         runtime: RuntimeKind, "`docker`",
             "What replicas are: `docker` containers, or `process`, child processes of the proxy that are given `$PORT` \
-             (`image`, `build`, `volumes` and the instance's limits then have no effect)";
+             (`image`, `build`, `volumes`, `networks` and the instance's limits then have no effect)";
         docker: DockerFile, "", "The Docker Engine, see below";
         admin: AdminFile, "", "The admin API, see below";
         state_dir: HostPath, "`.pilotlight`",
@@ -79,6 +79,7 @@ table! {
         volumes: Many<Volume>, "none",
             "Mounts: `name:/path`, `/host/path:/path`, `./beside:/path`, with `:ro` for read-only. \
              Paths of the host only where `docker.allow` names them or a folder above";
+        networks: Many<Word>, "none", "Docker networks that replicas join beside the proxy's; they must exist";
         disk_size: Size<1>, "none",
             "A workspace that stays, at `/data/workspace` (`JCLOUD_WORKSPACE` says where), shared by all replicas and \
              kept when the app goes; the size is not enforced";

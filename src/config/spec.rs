@@ -210,6 +210,8 @@ pub struct Workload {
     pub volumes: Vec<Volume>,
     /// Whether the app has a workspace, which all its replicas share and which outlives them.
     pub workspace: bool,
+    /// Networks that it joins beside the proxy's own; sorted, each once.
+    pub networks: Vec<String>,
     /// The folder of `jcloud.yml`, absolute: the working directory of a process.
     pub dir: PathBuf,
 }

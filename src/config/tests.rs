@@ -73,6 +73,7 @@ fn fills_in_defaults() {
             env: [].into(),
             volumes: Vec::new(),
             workspace: false,
+            networks: Vec::new(),
             dir: "/nowhere/My Shop".into(),
         },
         health: HealthSpec {
@@ -416,6 +417,12 @@ fn a_size_that_is_not_enforced_is_warned_of_once() {
     assert_eq!(warning.span().map(|span| (span.line, span.column)), Some((1, 22)));
     assert!(warning.to_string().contains("not enforced"), "{warning}");
     assert_eq!(read("image: a").unwrap().warnings, []);
+}
+
+#[test]
+fn networks_have_no_order() {
+    assert_eq!(app("image: a\nnetworks: [b, a, b]").workload.networks, ["a", "b"]);
+    assert_eq!(app("image: a\nnetworks: db").workload.networks, ["db"]);
 }
 
 #[test]

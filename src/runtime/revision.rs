@@ -34,6 +34,8 @@ pub struct Shape<'a> {
     pub security: &'a [&'a str],
     /// The network that it joins; empty for a process.
     pub network: &'a str,
+    /// Those that it joins beside it, sorted.
+    pub networks: &'a [String],
 }
 
 /// Twelve hex digits over `shape`, under the instance's key.
@@ -95,6 +97,13 @@ fn canonical(shape: &Shape<'_>) -> Vec<u8> {
     if shape.workspace {
         form.text("workspace");
     }
+    if !shape.networks.is_empty() {
+        form.text("networks");
+        form.count(shape.networks.len());
+        for network in shape.networks {
+            form.text(network);
+        }
+    }
     form.0
 }
 
@@ -137,6 +146,7 @@ mod tests {
         port: u16,
         security: Vec<&'static str>,
         network: String,
+        networks: Vec<String>,
     }
 
     impl Owned {
@@ -155,6 +165,7 @@ mod tests {
                 port: 8080,
                 security: vec!["no-new-privileges"],
                 network: "pilotlight-01234567".into(),
+                networks: Vec::new(),
             }
         }
 
@@ -173,6 +184,7 @@ mod tests {
                 port: self.port,
                 security: &self.security,
                 network: &self.network,
+                networks: &self.networks,
             };
             hash(identity, &shape)
         }
@@ -190,7 +202,7 @@ mod tests {
 
     #[test]
     fn every_field_counts() {
-        let changes: [fn(&mut Owned); 20] = [
+        let changes: [fn(&mut Owned); 22] = [
             |s| s.image_id = "sha256:2f".into(),
             |s| s.command = None,
             |s| s.command = Some(Command::List(vec!["serve --all".into()])),
@@ -211,6 +223,8 @@ mod tests {
             |s| s.resources.gpus = 1,
             |s| s.resources.gpus = 2,
             |s| s.workspace = true,
+            |s| s.networks = vec!["db".into()],
+            |s| s.networks = vec!["workspace".into()],
         ];
         let mut seen = std::collections::BTreeSet::from([Owned::sample().hash()]);
         for (index, change) in changes.into_iter().enumerate() {

@@ -54,6 +54,7 @@ impl Lab {
             env: BTreeMap::new(),
             volumes: Vec::new(),
             workspace: false,
+            networks: Vec::new(),
             dir: PathBuf::from("/"),
         }
     }

@@ -158,6 +158,32 @@ impl Drop for OwnContainer {
     }
 }
 
+/// A network that a test made by itself; gone when dropped, once nothing is on it.
+pub(crate) struct OwnNetwork {
+    /// Its name, which no other has.
+    pub(crate) name: String,
+}
+
+impl OwnNetwork {
+    /// The name that it will have; it is not made yet. `tag` tells those of one process apart.
+    pub(crate) fn planned(tag: &str) -> Self {
+        Self { name: format!("pilotlight-test-{tag}-{}", std::process::id()) }
+    }
+
+    /// Makes it.
+    pub(crate) async fn make(&self) {
+        let label = format!("pilotlight.test.run=own-{}", std::process::id());
+        super::proxy::record_instance(label.split_once('=').expect("it was made with one").1);
+        docker(&["network", "create", "--label", &label, &self.name]).await;
+    }
+}
+
+impl Drop for OwnNetwork {
+    fn drop(&mut self) {
+        remove(&["network", "rm", &self.name]);
+    }
+}
+
 /// Removes all containers, networks and volumes with that label. Blocks: it is for what happens at the end.
 pub(crate) fn remove_labelled(label: &str) {
     let filter = format!("label={label}");

@@ -181,6 +181,7 @@ mod tests {
             env,
             volumes: Vec::new(),
             workspace: true,
+            networks: Vec::new(),
             dir: PathBuf::from("/"),
         };
         Revision {

@@ -55,6 +55,7 @@ impl DockerRuntime {
                 port,
                 security: SECURITY,
                 network: self.network.name(),
+                networks: &workload.networks,
             },
         );
         let healthcheck = has_healthcheck(&config);
@@ -144,6 +145,7 @@ mod tests {
             env: std::collections::BTreeMap::new(),
             volumes: Vec::new(),
             workspace: false,
+            networks: Vec::new(),
             dir: "/".into(),
         }
     }

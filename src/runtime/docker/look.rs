@@ -123,6 +123,9 @@ mod tests {
         assert_eq!(address("n", &on("n", "10.0.0.2")).as_deref(), Some("10.0.0.2:80"));
         assert_eq!(address("default", &on("bridge", "10.0.0.2")).as_deref(), Some("10.0.0.2:80"));
         assert_eq!(address("n", &on("other", "10.0.0.2")), None);
+        let mut both = on("n", "10.0.0.2");
+        both.extend(on("a-further-one", "10.0.1.2"));
+        assert_eq!(address("n", &both).as_deref(), Some("10.0.0.2:80"));
         assert_eq!(address("n", &on("n", "")), None);
         assert_eq!(address("host", &HashMap::new()).as_deref(), Some("127.0.0.1:80"));
     }

@@ -1,10 +1,10 @@
 //! The network that replicas join: one of this instance's own, made when first needed, or one that the
-//! user names, which is left alone.
+//! user names, which is left alone. And those that an app joins beside it.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
-use bollard::models::NetworkCreateRequest;
+use bollard::models::{NetworkConnectRequest, NetworkCreateRequest};
 use tokio::sync::Mutex;
 
 use super::engine::{Engine, LOOK};
@@ -126,4 +126,13 @@ impl Network {
             Err(failure) => Err(failure.explain(&what)),
         }
     }
+}
+
+/// Connects a container that does not run yet to a network of the user's.
+pub(super) async fn connect(engine: &Engine, network: &str, container: &str) -> Result<(), Failure> {
+    let what = format!("connect a container to network {network}");
+    // Before a container runs, engines here take any name at all, and its start would fail in their words.
+    engine.call(&what, LOOK, |docker| async move { docker.inspect_network(network, None).await }).await?;
+    let request = NetworkConnectRequest { container: container.to_owned(), ..Default::default() };
+    engine.call(&what, CHANGE, |docker| async move { docker.connect_network(network, request).await }).await
 }

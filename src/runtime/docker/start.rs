@@ -1,4 +1,5 @@
-//! Starting one replica: create, start, ask for the address. Three calls, since a page is waiting.
+//! Starting one replica: create, start, ask for the address. Three calls, since a page is waiting; two more for each
+//! further network.
 //!
 //! Nothing is assumed. A name that is taken, and a call whose end nobody saw, mean looking at what is there;
 //! only a container with this instance's label is ever taken or cleared away.
@@ -10,7 +11,7 @@ use bollard::query_parameters::CreateContainerOptionsBuilder;
 use super::container::{self, Frame};
 use super::engine::LOOK;
 use super::failure::Failure;
-use super::{DockerRuntime, labels, look, output, workspace};
+use super::{DockerRuntime, labels, look, network, output, workspace};
 use crate::runtime::{Exit, ReplicaId, RuntimeError, StartOrder, Started, Status};
 
 const CREATE: Duration = Duration::from_secs(30);
@@ -42,10 +43,13 @@ impl DockerRuntime {
         for _ in 0..ATTEMPTS {
             self.network.ensure(&self.engine, &self.identity).await?;
             match self.create(order, &name).await {
-                Ok(id) => match self.begin(order, &id, &what).await? {
-                    Begun::Runs(started) => return Ok(started),
-                    Begun::NetworkLost => self.network.forget().await,
-                },
+                Ok(id) => {
+                    self.join_further(order, &id, &what).await?;
+                    match self.begin(order, &id, &what).await? {
+                        Begun::Runs(started) => return Ok(started),
+                        Begun::NetworkLost => self.network.forget().await,
+                    }
+                }
                 Err(failure) if failure.is_conflict() || failure.is_uncertain() => {
                     match self.clear_name(order, &name).await? {
                         Some(Occupant::Fits(started)) => return Ok(started),
@@ -91,6 +95,25 @@ impl DockerRuntime {
             .call(&what, CREATE, |docker| async move { docker.create_container(Some(options), body).await })
             .await?;
         Ok(created.id)
+    }
+
+    /// Connects the container `id`, which does not run yet, to the networks that the app names.
+    async fn join_further(&self, order: &StartOrder, id: &str, what: &str) -> Result<(), RuntimeError> {
+        for name in &order.revision.workload.networks {
+            if name == self.network.name() {
+                continue;
+            }
+            if let Err(failure) = network::connect(&self.engine, name, id).await {
+                self.discard(id).await;
+                return Err(match failure {
+                    failure if failure.is_not_found() => RuntimeError::Refused(format!(
+                        "cannot {what}: there is no Docker network {name}: make it (`docker network create {name}`), or take it out of `networks`"
+                    )),
+                    failure => failure.explain(&format!("{what}: connect it to network {name}")),
+                });
+            }
+        }
+        Ok(())
     }
 
     /// Starts the container `id`, which this call or one before it has created, and asks for its address.

@@ -143,6 +143,7 @@ impl Runtime for ProcessRuntime {
                 port,
                 security: &[],
                 network: "",
+                networks: &[],
             };
             let hash = revision::hash(&self.settings.instance, &shape);
             let (workload, image_id) = (Arc::clone(workload), String::new());
