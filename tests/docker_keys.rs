@@ -1,11 +1,16 @@
-//! Keys of an app that shape its replicas: GPUs, a workspace that stays, further networks.
+//! Keys of an app that shape its replicas: GPUs, a workspace that stays, further networks; and what a deploy leaves of
+//! the image before.
 
 mod support;
 
-use support::docker::{OwnNetwork, docker, need_app_image, replicas};
+use std::path::Path;
+
+use support::docker::{
+    APP_IMAGE, OwnContainer, OwnImage, OwnNetwork, docker, need_app_image, replicas, try_docker,
+};
 use support::http::get;
 use support::proxy::{Proxy, Setup};
-use support::wait::wait_for_async;
+use support::wait::{wait_for_async, wait_until};
 
 /// Waits until no replica is left, running or not.
 async fn out(proxy: &Proxy) {
@@ -117,4 +122,135 @@ async fn replicas_join_further_networks() {
     assert_eq!(replica.at("/HostConfig/NetworkMode"), &own, "requests come over the proxy's own");
     // A network goes only when nobody is on it any more.
     out(&proxy).await;
+}
+
+/// A folder whose image differs from all others.
+fn write_dockerfile(setup_dir: &Path, version: &str) {
+    let folder = setup_dir.join("source");
+    std::fs::create_dir_all(&folder).expect("a folder can be made");
+    let text = format!("FROM {APP_IMAGE}\nENV BUILD={}-{version}\n", setup_dir.display());
+    std::fs::write(folder.join("Dockerfile"), text).expect("it can be written");
+}
+
+async fn image_of_the_only_replica(proxy: &Proxy) -> String {
+    let found = replicas(&proxy.instance()).await;
+    assert_eq!(found.len(), 1, "{found:?}");
+    found[0].at("/Image").as_str().expect("it has an image").to_owned()
+}
+
+async fn is_there(image: &str) -> bool {
+    try_docker(&["image", "inspect", image]).await.is_ok()
+}
+
+/// An app that is built in `source`. Its name is a tag that no other test takes away.
+struct Built {
+    name: String,
+}
+
+impl Built {
+    fn named(what: &str) -> Self {
+        Self { name: format!("{what}-{}", std::process::id()) }
+    }
+
+    fn yaml(&self, version: &str) -> String {
+        format!(
+            "apps:\n  {}: {{build: ./source, path: /, env: {{VERSION: '{version}'}}, \
+             autoscale: {{min: 1, max: 1, metric: rps}}}}\n",
+            self.name
+        )
+    }
+
+    /// A proxy that runs the first version, and its image.
+    async fn first(&self) -> (Proxy, String) {
+        need_app_image().await;
+        let setup = Setup::docker(&self.yaml("1"));
+        write_dockerfile(setup.dir(), "1");
+        let proxy = setup.start().await;
+        proxy.ready(1).await;
+        let image = image_of_the_only_replica(&proxy).await;
+        (proxy, image)
+    }
+
+    /// Builds anew and reloads.
+    fn deploy(&self, proxy: &Proxy, version: &str) {
+        write_dockerfile(proxy.dir(), version);
+        proxy.reload(&self.yaml(version));
+    }
+
+    /// The image of the only replica, once that is another.
+    async fn after(&self, proxy: &Proxy, before: &str) -> String {
+        wait_for_async("the next one has taken over", || async {
+            let found = replicas(&proxy.instance()).await;
+            let images: Vec<_> = found.iter().filter_map(|it| it.at("/Image").as_str()).collect();
+            (images.len() == 1 && images[0] != before).then_some(())
+        })
+        .await;
+        image_of_the_only_replica(proxy).await
+    }
+
+    /// Takes the app out of the file, and then its image away, with all that it was built from.
+    async fn remove(&self, proxy: &Proxy, image: &str) {
+        proxy.reload("apps:\n  other: {image: '{app}', path: /, autoscale: {min: 0}}\n");
+        out(proxy).await;
+        assert!(is_there(image).await, "an app that is gone may come back");
+        docker(&["rmi", &format!("pilotlight/{}", self.name)]).await;
+        assert!(!is_there(image).await);
+    }
+}
+
+#[tokio::test]
+async fn a_deploy_removes_the_image_before_and_no_other() {
+    let app = Built::named("tidy");
+    let (mut proxy, first) = app.first().await;
+    // Without a tag, as the image before will be, and of somebody else's making.
+    let file = proxy.dir().join("Dockerfile");
+    std::fs::write(&file, format!("FROM {APP_IMAGE}\nENV FOREIGN={}\n", app.name))
+        .expect("it can be written");
+    let (file, folder) = (file.display().to_string(), proxy.dir().join("source").display().to_string());
+    let build = ["build", "--quiet", "--label", "pilotlight.built-by=0123456789ab", "--file", &file, &folder];
+    let foreign = OwnImage { id: docker(&build).await };
+
+    app.deploy(&proxy, "2");
+    let second = app.after(&proxy, &first).await;
+    wait_for_async("the image before is gone", || async { (!is_there(&first).await).then_some(()) }).await;
+
+    // What somebody runs by hand is in use as well.
+    let user = OwnContainer::run(&[&second]).await;
+    app.deploy(&proxy, "3");
+    let third = app.after(&proxy, &second).await;
+    wait_until("it was tried", || proxy.log().contains("the image of a build before stays")).await;
+    assert!(is_there(&second).await && is_there(&third).await);
+    drop(user);
+
+    // At the next start nothing runs on it any more.
+    proxy.stop().await;
+    proxy.start().await;
+    wait_for_async("it is gone now", || async { (!is_there(&second).await).then_some(()) }).await;
+    assert_eq!(image_of_the_only_replica(&proxy).await, third, "adopted");
+    assert!(is_there(&foreign.id).await, "without our label nothing is touched");
+    app.remove(&proxy, &third).await;
+}
+
+/// The deploy comes to no end: the replica before has a request, and then the app is taken out of the file.
+#[tokio::test]
+async fn an_app_that_goes_leaves_only_the_image_with_its_tag() {
+    let app = Built::named("gone");
+    let (proxy, first) = app.first().await;
+    let address = proxy.address();
+    let long = tokio::spawn(async move { get(address, "/sleep?ms=6000").await });
+    wait_for_async("it is open", || async { (proxy.app(&app.name).await["in_flight"] == 1).then_some(()) })
+        .await;
+    app.deploy(&proxy, "2");
+    let tag = format!("pilotlight/{}", app.name);
+    let second = wait_for_async("the next is ready beside it", || async {
+        let tagged = docker(&["image", "inspect", "--format", "{{.Id}}", &tag]).await;
+        let image = proxy.app(&app.name).await["image_id"].clone();
+        let both = replicas(&proxy.instance()).await.len() == 2;
+        (tagged != first && image == *tagged && both).then_some(tagged)
+    })
+    .await;
+    assert!(is_there(&first).await, "its last request is under way");
+    app.remove(&proxy, &second).await;
+    wait_for_async("the image before is gone", || async { (!is_there(&first).await).then_some(()) }).await;
+    assert_eq!(long.await.expect("no panic").status, 200);
 }

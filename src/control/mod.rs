@@ -132,7 +132,7 @@ impl Control {
                     None => watching = false,
                 },
                 Some(Ok(found)) = self.looks.join_next() => self.seen(found),
-                Some(_ended) = self.supervisors.join_next() => self.retiring.retain(|_, it| !it.outbox.is_closed()),
+                Some(_ended) = self.supervisors.join_next() => self.forget_retired(),
                 Some(_cleared) = self.clears.join_next() => {}
             }
         }
@@ -266,6 +266,16 @@ impl Control {
                 tracing::error!(app = found.app, replica = %found.id, %error, "it could not be removed");
             }
         });
+    }
+
+    /// Forgets apps whose last replica is gone, and has what they have left in the runtime removed.
+    fn forget_retired(&mut self) {
+        let before = self.retiring.len();
+        self.retiring.retain(|_, managed| !managed.outbox.is_closed());
+        if self.retiring.len() < before {
+            let runtime = Arc::clone(&self.runtime);
+            self.clears.spawn(async move { runtime.tidy().await });
+        }
     }
 
     fn tell(&self, app: &str, message: Message) {

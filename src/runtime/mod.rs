@@ -93,6 +93,12 @@ pub trait Runtime: Send + Sync + 'static {
         Box::pin(reach::once(endpoint, health, "localhost"))
     }
 
+    /// Removes what earlier revisions have left behind and nothing runs on any more: images of builds before. What
+    /// cannot be removed stays, and is no failure.
+    fn tidy(&self) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::ready(()))
+    }
+
     /// Takes away what the runtime made for all replicas together (a network), where no replica uses it any more.
     /// Called once, by a proxy that ends and takes its replicas along.
     fn close(&self) -> Reply<'_, ()>;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use pilotlight::config::spec::Source;
 use pilotlight::runtime::{Runtime, RuntimeError};
 
-use crate::lab::{Lab, docker, random_id, wait_until_listening};
+use crate::lab::{Lab, docker, docker_can, random_id, wait_until_listening};
 
 /// An app's name becomes a tag on the engine, which tests that run at the same time share.
 fn app() -> String {
@@ -70,6 +70,30 @@ async fn two_apps_are_built_at_the_same_time() {
     };
     let (first, second) = tokio::join!(prepare(&one), prepare(&two));
     assert_ne!(first.hash, second.hash, "their labels and networks differ");
+}
+
+/// Two proxies with an app of the same name: the later build takes the tag, and the earlier image is wanted all the same.
+#[tokio::test]
+async fn an_image_without_its_tag_is_kept_while_it_is_wanted() {
+    let (one, two) = (Lab::new(), Lab::new());
+    let name = app();
+    let build = async |lab: &Lab, version: &str| {
+        let dockerfile = format!("FROM scratch\nCOPY replica /{version}\nENTRYPOINT [\"/{version}\"]\n");
+        let mut workload = lab.workload(&["serve"]);
+        workload.source = Source::Build(lab.build_folder(&dockerfile));
+        lab.runtime.prepare(&name, &Arc::new(workload)).await.unwrap().image_id
+    };
+    let there = |image: &str| docker_can(&["image", "inspect", image]);
+    let first = build(&one, "first").await;
+    let theirs = build(&two, "theirs").await;
+    one.runtime.tidy().await;
+    two.runtime.tidy().await;
+    assert!(there(&first) && there(&theirs));
+
+    let second = build(&one, "second").await;
+    one.runtime.tidy().await;
+    assert!(!there(&first) && there(&second), "the one before is not wanted any more");
+    assert!(there(&theirs), "and another proxy's is its own business");
 }
 
 #[tokio::test]

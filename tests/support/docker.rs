@@ -184,6 +184,18 @@ impl Drop for OwnNetwork {
     }
 }
 
+/// An image without a tag that a test made by itself; gone when dropped.
+pub(crate) struct OwnImage {
+    /// The whole ID.
+    pub(crate) id: String,
+}
+
+impl Drop for OwnImage {
+    fn drop(&mut self) {
+        remove(&["rmi", &self.id]);
+    }
+}
+
 /// Removes all containers, networks and volumes with that label. Blocks: it is for what happens at the end.
 pub(crate) fn remove_labelled(label: &str) {
     let filter = format!("label={label}");

@@ -181,6 +181,7 @@ impl Supervisor {
                 (Some(at), Ok(Status::Gone)) => self.died(at, "removed", now),
                 _ => {}
             },
+            Report::Tidied => {}
             Report::Health(slot, is_well) => {
                 if let Some(at) = self.place(slot) {
                     self.health_changed(at, now, |unwell| unwell.by_path = !is_well);

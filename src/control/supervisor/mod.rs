@@ -24,7 +24,7 @@ use tokio::time::MissedTickBehavior;
 
 use crate::app::clock::{self, Millis};
 use crate::app::{App, Policy};
-use crate::config::spec::{Metric, Workload};
+use crate::config::spec::{Metric, Source, Workload};
 use crate::control::decide::{self, Decision, Observation};
 use crate::control::observe::{self, CpuUse, Gauge, Lit};
 use crate::control::status::Status;
@@ -74,6 +74,8 @@ pub struct Supervisor {
     revision: Option<Arc<Revision>>,
     /// What the runtime is being asked about.
     preparing: Option<(Arc<Workload>, Owned)>,
+    /// The one whose deploy was tidied up after.
+    tidied: Option<Arc<Revision>>,
     /// Until then nothing exists that is known, and nothing is started.
     adopted: bool,
     stage: Stage,
@@ -137,6 +139,7 @@ impl Supervisor {
             numbers: 0,
             revision: None,
             preparing: None,
+            tidied: None,
             adopted: false,
             stage: Stage::Open,
             state: decide::State::default(),
@@ -216,9 +219,27 @@ impl Supervisor {
             self.decision = Some(decision);
             self.act(desired, now);
         }
+        self.tidy();
         self.publish();
         self.go_out();
         self.show();
+    }
+
+    /// Has what a build before has left removed, once nothing of it runs any more.
+    fn tidy(&mut self) {
+        let Some(revision) = &self.revision else { return };
+        let done = self.tidied.as_ref().is_some_and(|tidied| Arc::ptr_eq(tidied, revision));
+        if done || self.slots.iter().any(|slot| !self.is_current(slot)) {
+            return;
+        }
+        if matches!(revision.workload.source, Source::Build(_)) {
+            let runtime = Arc::clone(&self.runtime);
+            self.tasks.spawn(async move {
+                runtime.tidy().await;
+                Report::Tidied
+            });
+        }
+        self.tidied = Some(Arc::clone(revision));
     }
 
     /// Marks the beginning of a time that is not idle.

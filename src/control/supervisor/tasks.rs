@@ -41,6 +41,8 @@ pub enum Report {
     Checked(u64, Result<Status, RuntimeError>),
     /// A replica passes its health checks again, or does not any more.
     Health(u64, bool),
+    /// What earlier revisions have left is removed, as far as it could be.
+    Tidied,
     /// CPU time of the ready replicas.
     CpuTimes(Vec<(ReplicaId, Duration)>),
     /// Memory that the ready replicas hold; `None` where one could not be asked.

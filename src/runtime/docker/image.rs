@@ -24,11 +24,14 @@ impl DockerRuntime {
         let image = match &workload.source {
             Source::Image(reference) => self.present(reference).await?,
             Source::Build(folder) => {
+                let _keeps_images = self.building.read().await;
                 let id = build::build(&self.engine, &self.identity, app, folder).await?;
                 let built = self.inspect_image(&id).await?;
-                built.ok_or_else(|| {
+                let built = built.ok_or_else(|| {
                     RuntimeError::Image(format!("the image {id} was built and is gone again: build it again"))
-                })?
+                })?;
+                self.built.insert(app.to_owned(), built.id.clone().unwrap_or_default());
+                built
             }
             Source::Host | Source::Upstream(_) => {
                 return Err(RuntimeError::Refused(format!(

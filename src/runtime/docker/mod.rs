@@ -23,14 +23,16 @@ mod reference;
 mod start;
 mod stats;
 mod stop;
+mod tidy;
 mod workspace;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bollard::query_parameters::ListContainersOptionsBuilder;
-use dashmap::DashSet;
-use tokio::sync::mpsc;
+use dashmap::{DashMap, DashSet};
+use futures_util::future::BoxFuture;
+use tokio::sync::{RwLock, mpsc};
 
 use self::engine::{Engine, LOOK};
 use self::network::Network;
@@ -56,6 +58,10 @@ pub struct DockerRuntime {
     network: Network,
     /// IDs of images that bring an init of their own; filled by preparing.
     own_init: DashSet<String>,
+    /// The ID of the image that was last built for each app.
+    built: DashMap<String, String>,
+    /// Held by each build for itself and the others, and by whoever removes images for itself alone.
+    building: RwLock<()>,
 }
 
 impl DockerRuntime {
@@ -68,6 +74,8 @@ impl DockerRuntime {
             network: Network::new(spec.network, &instance),
             identity: instance,
             own_init: DashSet::new(),
+            built: DashMap::new(),
+            building: RwLock::new(()),
         }
     }
 
@@ -139,6 +147,10 @@ impl Runtime for DockerRuntime {
 
     fn watch(&self) -> mpsc::Receiver<Event> {
         events::watch(Arc::clone(&self.engine), self.identity.clone())
+    }
+
+    fn tidy(&self) -> BoxFuture<'_, ()> {
+        Box::pin(self.remove_leftovers())
     }
 
     fn close(&self) -> Reply<'_, ()> {

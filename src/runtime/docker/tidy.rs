@@ -1,0 +1,68 @@
+//! Removing what builds of our own have left behind: the image of a build before, once it has lost its tag to the next
+//! and nothing runs on it.
+//!
+//! Only images without a tag that bear this instance's label are removed, with those of their build's steps that
+//! nothing else is built on, as `docker rmi` does. Never by force: the engine refuses where any container needs one.
+//! The image of an app that the file no longer has keeps its tag, and makes its return fast.
+
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+use bollard::query_parameters::{ListImagesOptionsBuilder, RemoveImageOptionsBuilder};
+
+use super::engine::LOOK;
+use super::failure::Failure;
+use super::{DockerRuntime, labels};
+
+/// For one image: its files are deleted before the engine answers.
+const REMOVE: Duration = Duration::from_secs(30);
+
+/// For all of them: builds wait meanwhile. What is left is found the next time.
+const ALL: Duration = Duration::from_mins(1);
+
+impl DockerRuntime {
+    pub(super) async fn remove_leftovers(&self) {
+        // A build takes its steps from images that could go here, and may give a tag back to one. Whoever builds
+        // tidies up afterwards, so nothing needs to wait for it.
+        let Ok(_no_build) = self.building.try_write() else { return };
+        match tokio::time::timeout(ALL, self.remove_untagged()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(failure)) => tracing::debug!(?failure, "cannot remove images of builds before"),
+            Err(_) => tracing::debug!("removing images of builds before takes too long"),
+        }
+    }
+
+    async fn remove_untagged(&self) -> Result<(), Failure> {
+        let label = format!("{}={}", labels::BUILT_BY, self.identity.id);
+        let filters = HashMap::from([("dangling", vec!["true"]), ("label", vec![&label])]);
+        let options = ListImagesOptionsBuilder::new().filters(&filters).build();
+        let what = "list images of builds before";
+        let listed = self
+            .engine
+            .call(what, LOOK, |docker| async move { docker.list_images(Some(options)).await })
+            .await?;
+        // Another proxy that builds an app of the same name takes the tag away from an image that is still wanted.
+        let wanted: HashSet<_> = self.built.iter().map(|image| image.value().clone()).collect();
+        for image in listed.into_iter().map(|image| image.id).filter(|id| !wanted.contains(id)) {
+            self.remove_image(&image).await?;
+        }
+        Ok(())
+    }
+
+    async fn remove_image(&self, id: &str) -> Result<(), Failure> {
+        let what = format!("remove image {id}");
+        let options = RemoveImageOptionsBuilder::new().force(false).noprune(false).build();
+        let removed = self
+            .engine
+            .call(&what, REMOVE, |docker| async move { docker.remove_image(id, Some(options), None).await })
+            .await;
+        match removed {
+            Ok(_) => tracing::debug!(image = id, "removed the image of a build before"),
+            Err(failure) if failure.is_conflict() || failure.is_not_found() => {
+                tracing::debug!(image = id, ?failure, "the image of a build before stays");
+            }
+            Err(failure) => return Err(failure),
+        }
+        Ok(())
+    }
+}
