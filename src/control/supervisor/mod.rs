@@ -1,11 +1,12 @@
 //! The task that alone owns one app's replicas: it observes, lets [`decide`](crate::control::decide) decide, and
 //! acts. Whatever reads a replica's state to change it is in this folder.
 //!
-//! `books` keeps the slots and acts on decisions, `events` takes what happened, `health` looks after those that
-//! are unwell, `setbacks` says when to try again, `tasks` calls the runtime.
+//! `figures` observes, `books` keeps the slots and acts on decisions, `events` takes what happened, `health` looks
+//! after those that are unwell, `setbacks` says when to try again, `tasks` calls the runtime.
 
 mod books;
 mod events;
+mod figures;
 mod health;
 mod setbacks;
 pub mod slot;
@@ -24,12 +25,12 @@ use tokio::time::MissedTickBehavior;
 
 use crate::app::clock::{self, Millis};
 use crate::app::{App, Policy};
-use crate::config::spec::{Metric, Source, Workload};
-use crate::control::decide::{self, Decision, Observation};
-use crate::control::observe::{self, CpuUse, Gauge, Lit};
+use crate::config::spec::{Source, Workload};
+use crate::control::decide::{self, Decision};
+use crate::control::observe::{CpuUse, Gauge, Lit};
 use crate::control::status::Status;
 use crate::control::supervisor::setbacks::Setbacks;
-use crate::control::supervisor::slot::{Owned, Phase, Slot};
+use crate::control::supervisor::slot::{Owned, Slot};
 use crate::control::supervisor::tasks::Report;
 use crate::runtime::{Change, Found, ReplicaId, Revision, Runtime};
 
@@ -272,77 +273,6 @@ impl Supervisor {
         self.app.forget_wake();
         if self.app.trouble().is_some_and(|trouble| !trouble.refuse) {
             self.set_trouble(None);
-        }
-    }
-
-    fn observe(&mut self, now: Millis) -> Observation {
-        let spec = &self.policy.spec.autoscale;
-        let lit = self.lit.unwrap_or(Lit { since: now, before: 0 });
-        let meter = &self.policy.meter;
-        let rps = observe::rate(meter, spec.panic_window, lit, now);
-        let since = |window| lit.since.max(now.before(window));
-        let (stable, panic) = match spec.metric {
-            // Replicas that were adopted, or have lost their meter to a reload, carry a load of which nothing is
-            // known yet.
-            _ if self.blind_until.is_some_and(|until| now < until) => (None, None),
-            Metric::Rps => (Some(observe::rate(meter, spec.stable_window, lit, now)), Some(rps)),
-            Metric::Concurrency | Metric::Cpu => {
-                (self.gauge.average(since(spec.stable_window)), self.gauge.average(since(spec.panic_window)))
-            }
-            // A replica that goes takes what it held out of the sum at once, and the others grow into its work only
-            // slowly: averages would let one after another go. The highest counts for a window longer.
-            Metric::Memory => {
-                (self.gauge.highest(since(spec.stable_window)), self.gauge.highest(since(spec.panic_window)))
-            }
-        };
-        for at in 0..self.slots.len() {
-            self.note_ended(at);
-        }
-        Observation {
-            ready: count(&self.slots, |slot| matches!(slot.phase, Phase::Ready(_) | Phase::Suspect(_))),
-            starting: count(&self.slots, |slot| matches!(slot.phase, Phase::Starting(_))),
-            in_flight: self.slots.iter().map(|slot| u64::from(slot.in_flight())).sum(),
-            held: self.app.held() as u64,
-            stable,
-            panic,
-            rps,
-            first_ready: self.first_ready,
-            last_ended: self.last_ended,
-        }
-    }
-
-    /// Remembers when a request last ended on a replica, which may soon be forgotten.
-    fn note_ended(&mut self, at: usize) {
-        let ended = self.slots[at].running().and_then(|running| running.replica.last_ended());
-        self.last_ended = self.last_ended.max(ended);
-    }
-
-    /// Takes a sample of what no counter tells.
-    fn sample(&mut self) {
-        let spec = &self.policy.spec.autoscale;
-        match spec.metric {
-            Metric::Rps => {}
-            Metric::Concurrency => {
-                let in_flight: u32 = self.slots.iter().map(Slot::in_flight).sum();
-                let value = f64::from(in_flight) + self.app.held() as f64;
-                self.gauge.push(clock::now(), value, spec.stable_window);
-            }
-            Metric::Cpu => {
-                let ready = self.slots.iter().filter(|slot| slot.is_ready());
-                let ids: Vec<_> = ready.filter_map(Slot::id).cloned().collect();
-                if !ids.is_empty() && !std::mem::replace(&mut self.reading, true) {
-                    self.tasks.spawn(tasks::cpu_times(Arc::clone(&self.runtime), ids));
-                }
-            }
-            Metric::Memory => {
-                // While one revision takes over from another both hold what each holds when idle: counted together
-                // they would ask for more of the new one with every deploy.
-                let ready = self.slots.iter().filter(|slot| slot.is_ready() && self.is_current(slot));
-                let ids: Vec<_> = ready.filter_map(Slot::id).cloned().collect();
-                if !ids.is_empty() && !std::mem::replace(&mut self.reading, true) {
-                    self.tasks.spawn(tasks::memory(Arc::clone(&self.runtime), ids));
-                }
-            }
         }
     }
 
