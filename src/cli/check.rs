@@ -4,9 +4,9 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::{ConfigArgs, process_env};
+use super::{ConfigArgs, name_of, process_env};
 use crate::config::spec::{
-    AppSpec, AutoscaleSpec, Command, Config, Metric, RedirectSpec, Resources, RuntimeKind, Source, Workload,
+    AppSpec, AutoscaleSpec, Command, Config, Metric, RedirectSpec, Resources, Source, Workload,
 };
 use crate::config::{self, format_duration, format_size, show_route};
 
@@ -48,7 +48,7 @@ pub fn run(args: &CheckArgs) -> ExitCode {
 pub fn summary(config: &Config) -> String {
     let proxy = &config.proxy;
     let listen: Vec<_> = proxy.listen.iter().map(ToString::to_string).collect();
-    let runtime = runtime(proxy.runtime);
+    let runtime = name_of(proxy.runtime);
     let mut out = format!("listens on {}, admin API on {}\n", listen.join(", "), proxy.admin);
     for app in &config.apps {
         out.push_str(&describe(app, runtime));
@@ -58,13 +58,6 @@ pub fn summary(config: &Config) -> String {
     }
     out.extend(config.edge.redirects.iter().map(redirect));
     out
-}
-
-fn runtime(kind: RuntimeKind) -> &'static str {
-    match kind {
-        RuntimeKind::Docker => "docker",
-        RuntimeKind::Process => "process",
-    }
 }
 
 fn describe(app: &AppSpec, runtime: &str) -> String {

@@ -53,6 +53,15 @@ impl ConfigArgs {
     }
 }
 
+/// A runtime's name, as files have it.
+#[must_use]
+pub fn name_of(runtime: RuntimeKind) -> &'static str {
+    match runtime {
+        RuntimeKind::Docker => "docker",
+        RuntimeKind::Process => "process",
+    }
+}
+
 /// A variable of this process's environment; one that is not UTF-8 counts as missing.
 #[must_use]
 pub fn process_env(name: &str) -> Option<String> {

@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 use crate::admin;
-use crate::cli::{ConfigArgs, logging, process_env};
+use crate::cli::{self, ConfigArgs, logging, process_env};
 use crate::config::spec::{Config, ProxySpec};
 use crate::config::{self, ConfigErrors};
 use crate::control::instance::{Instance, InstanceError};
@@ -181,13 +181,22 @@ fn log_warnings(config: &Config) {
     }
 }
 
-/// Reads the file again. A bad one changes nothing.
+/// Reads the file again. A bad one changes nothing, and neither does one whose apps are written for another runtime
+/// than the one that runs.
 async fn reload(args: &ServeArgs, running: &ProxySpec, commands: &mpsc::Sender<Command>) {
     let (path, overrides) = (args.config.config.clone(), args.config.overrides());
     let loaded = tokio::task::spawn_blocking(move || config::load(&path, &overrides, &process_env)).await;
     match loaded {
-        Ok(Ok(config)) => {
+        Ok(Ok(Config { proxy, .. })) if proxy.runtime != running.runtime => {
+            let (now, was) = (cli::name_of(proxy.runtime), cli::name_of(running.runtime));
+            tracing::error!(
+                "the file is not taken, nothing has changed: `runtime` is now {now}, and this proxy runs {was} until its next start"
+            );
+        }
+        Ok(Ok(mut config)) => {
             log_warnings(&config);
+            // A check of the apps' volumes, which they have passed.
+            config.proxy.docker.allow.clone_from(&running.docker.allow);
             if config.proxy != *running {
                 tracing::warn!("the proxy's own keys have changed: they take effect at the next start");
             }

@@ -139,3 +139,27 @@ async fn a_bad_file_changes_nothing_and_is_reported() {
         .await;
     assert_eq!(ask(&proxy, "b.test").await, before);
 }
+
+/// Apps that are written for another runtime are not given to the one that runs.
+#[tokio::test]
+async fn another_runtime_is_for_the_next_start() {
+    let proxy = Setup::process(&format!("runtime: process\n{}", yaml::app(&[], ""))).start().await;
+    let before = ask(&proxy, "a.test").await;
+    proxy.reload("runtime: docker\nname: app\nimage: no-such-image:1\nhost: b.test\n");
+    let said = "the file is not taken, nothing has changed: `runtime` is now docker";
+    wait_until("it is reported", || proxy.log().contains(said)).await;
+    assert_eq!(proxy.only_app().await["runtime"], "process");
+    assert_eq!(ask(&proxy, "a.test").await, before);
+}
+
+/// `docker.allow` is a check of the file, made anew each time it is read.
+#[tokio::test]
+async fn what_may_be_mounted_holds_at_once() {
+    let proxy = proxy(&[], "host: old.test").await;
+    let mounts = "host: new.test\ndocker: {allow: [/srv]}\nvolumes: ['/srv:/srv']";
+    proxy.reload(&yaml::app(&[], mounts));
+    wait_for_async("it is taken", || async { (ask(&proxy, "old.test").await.0 == 404).then_some(()) }).await;
+    assert!(!proxy.log().contains("at the next start"), "and is not said to be put off");
+    proxy.reload(&yaml::app(&[], &mounts.replace("allow: [/srv]", "network: other")));
+    wait_until("it is forbidden again", || proxy.log().contains("the file is not taken")).await;
+}

@@ -310,7 +310,11 @@ impl Proxy {
         match self.setup.place {
             Place::Ours => {
                 command.arg("serve").arg("--config").arg(self.setup.config_file());
-                command.args(["--runtime", self.setup.runtime]);
+                // A file that names the runtime itself is to be heard.
+                let config = fs::read_to_string(self.setup.config_file()).expect("it was written");
+                if !config.contains("runtime:") {
+                    command.args(["--runtime", self.setup.runtime]);
+                }
             }
             Place::Users => {
                 command.current_dir(self.setup.home());
