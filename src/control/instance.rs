@@ -75,9 +75,7 @@ impl Instance {
     /// # Errors
     /// See [`InstanceError`].
     pub fn write(&self, name: &str, text: &str) -> Result<(), InstanceError> {
-        let (path, draft) = (self.directory.join(name), self.directory.join(format!("{name}.new")));
-        fs::write(&draft, text).map_err(failed("write", &draft))?;
-        fs::rename(&draft, &path).map_err(failed("write", &path))
+        replace(&self.directory.join(name), text)
     }
 }
 
@@ -115,14 +113,23 @@ fn stored(path: &Path, make: impl FnOnce() -> String) -> Result<String, Instance
         Err(error) => return Err(failed("read", path)(error)),
     }
     let text = make();
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)
-        .map_err(failed("make", path))?;
-    file.write_all(text.as_bytes()).map_err(failed("write", path))?;
+    replace(path, &text)?;
     Ok(text)
+}
+
+/// Writes a file so that whoever reads it, after a crash as well, finds all of it or what was there before.
+fn replace(path: &Path, text: &str) -> Result<(), InstanceError> {
+    let draft = path.with_added_extension("new");
+    let write = || {
+        let mut options = OpenOptions::new();
+        let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        fs::rename(&draft, path)?;
+        // The new name is on the disk with its directory.
+        path.parent().map_or(Ok(()), |directory| File::open(directory)?.sync_all())
+    };
+    write().map_err(failed("write", path))
 }
 
 fn random() -> [u8; 32] {

@@ -1,6 +1,8 @@
 //! Starts that cannot be.
 
+use std::fs;
 use std::net::TcpListener;
+use std::process::Stdio;
 
 use crate::proxy;
 use crate::support::proxy::Setup;
@@ -28,6 +30,27 @@ async fn a_port_that_is_taken_is_said_to_be() {
         assert_eq!(status.code(), Some(1), "{flag}");
         assert!(log.contains(&address) && log.contains("in use"), "{flag}: {log}");
     }
+}
+
+/// A start that breaks off while it makes its identity leaves none, rather than half of one.
+#[tokio::test]
+async fn an_identity_that_could_not_be_written_is_made_by_the_next_start() {
+    let state = tempfile::tempdir().unwrap();
+    let file = state.path().join("jcloud.yml");
+    let text = "runtime: process\ncommand: serve\nlisten: 127.0.0.1:0\nadmin: {listen: 127.0.0.1:0}\n";
+    fs::write(&file, text).unwrap();
+    // As on a full disk: room for the lock, then for a part of the identity, then for a part of the key.
+    for room in ["10", "20"] {
+        let mut command = tokio::process::Command::new("sh");
+        command.args(["-c", "trap '' XFSZ; exec prlimit --fsize=\"$@\"", "sh", room]);
+        command.arg(env!("CARGO_BIN_EXE_pilotlight")).args(["serve", "--config"]).arg(&file);
+        let output = command.stdin(Stdio::null()).output().await.unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{room}: {said}");
+        assert!(said.contains("File too large") && !said.contains("damaged"), "{room}: {said}");
+    }
+    let state = pilotlight::control::instance::Instance::take(&state.path().join(".pilotlight"));
+    assert_eq!(state.expect("it can be made now").identity.id.len(), 12);
 }
 
 #[tokio::test]
