@@ -219,3 +219,36 @@ async fn a_stop_in_the_middle_of_a_start_leaves_nothing() {
     let label = format!("label=pilotlight.instance={}", proxy.instance());
     assert_eq!(docker(&["network", "ls", "--quiet", "--filter", &label]).await, "");
 }
+
+/// What the proxy keeps beside the file is no part of the image: neither a secret that goes along, nor a change at
+/// each start.
+#[tokio::test]
+async fn an_image_is_built_without_the_proxys_own_state() {
+    need_app_image().await;
+    let setup = Setup::docker("name: built\nbuild: .\nport: 8080\nautoscale: {min: 1, max: 1}\n");
+    let write = |name: &str, text: &str| {
+        let path = setup.dir().join(name);
+        std::fs::create_dir_all(path.parent().expect("it is in a folder")).expect("which can be made");
+        std::fs::write(path, text).expect("and written");
+    };
+    write("Dockerfile", "FROM pilotlight-test-app:latest\nCOPY . /context\n");
+    write(".dockerignore", "proxy.log\nreport\n");
+    write("other/.pilotlight/key", "another proxy's");
+    write("other/state/kept", "no state of ours");
+    let mut proxy = setup.start().await;
+    let container = only(&proxy, 1).await.remove(0);
+    let inside = |path: &'static str| {
+        let from = format!("{}:/context/{path}", container.id());
+        async move { try_docker(&["cp", &from, "-"]).await.is_ok() }
+    };
+    assert!(inside("jcloud.yml").await && inside("other/state/kept").await);
+    for path in ["state", "other/.pilotlight"] {
+        assert!(!inside(path).await, "{path} went along");
+    }
+
+    proxy.stop().await;
+    proxy.start().await;
+    wait_until("it is built again", || proxy.log().matches("built the image").count() == 2).await;
+    proxy.ready(1).await;
+    assert_eq!(identity(&only(&proxy, 1).await[0]), identity(&container), "nothing has changed");
+}

@@ -35,7 +35,8 @@ pub fn of(proxy: &ProxySpec, identity: &Identity) -> Arc<dyn Runtime> {
     let instance = identity.clone();
     match proxy.runtime {
         RuntimeKind::Docker => {
-            let settings = DockerSettings { spec: proxy.docker.clone(), instance };
+            let (spec, state_dir) = (proxy.docker.clone(), proxy.state_dir.clone());
+            let settings = DockerSettings { spec, instance, state_dir };
             Arc::new(DockerRuntime::new(settings))
         }
         RuntimeKind::Process => {

@@ -40,8 +40,9 @@ impl Lab {
     pub(crate) fn with(spec: DockerSpec) -> Self {
         let id = random_id();
         let instance = Identity { id: id.clone(), key: [3; 32] };
-        let runtime = DockerRuntime::new(DockerSettings { spec, instance });
-        Self { runtime, image: Image::shared(), folder: Folder::new(&id), id }
+        let folder = Folder::new(&id);
+        let settings = DockerSettings { spec, instance, state_dir: folder.0.join("state") };
+        Self { runtime: DockerRuntime::new(settings), image: Image::shared(), folder, id }
     }
 
     /// Runs the test image with these arguments.

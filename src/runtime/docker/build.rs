@@ -23,12 +23,14 @@ const SILENCE: Duration = Duration::from_mins(10);
 /// How much of a failed build's output goes into the error.
 const LAST_LINES: usize = 20;
 
-/// Builds `folder` for `app`, with progress in the log, and gives back the image's ID.
+/// Builds `folder` for `app`, without the proxy's own `state_dir`, with progress in the log, and gives back the image's
+/// ID.
 pub(super) async fn build(
     engine: &Engine,
     identity: &Identity,
     app: &str,
     folder: &Path,
+    state_dir: &Path,
 ) -> Result<String, RuntimeError> {
     let what = format!("build app {app}");
     let dockerfile = read_dockerfile(folder).await?;
@@ -44,7 +46,7 @@ pub(super) async fn build(
         .forcerm(true)
         .build();
     tracing::info!(app, folder = %folder.display(), "building the image");
-    let Context { blocks, outcome } = context::read(folder.to_owned());
+    let Context { blocks, outcome } = context::read(folder.to_owned(), state_dir.to_owned());
     let blocks = stream::unfold(blocks, |mut blocks| async move { Some((blocks.recv().await?, blocks)) });
     let body = bollard::body_try_stream(blocks);
     let mut messages = session.docker.build_image(options, Some(credentials), Some(body));

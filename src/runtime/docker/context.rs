@@ -4,7 +4,7 @@
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use bytes::{Bytes, BytesMut};
@@ -29,12 +29,12 @@ pub(super) struct Context {
     pub(super) outcome: JoinHandle<Result<(), String>>,
 }
 
-/// Starts reading `folder`.
-pub(super) fn read(folder: PathBuf) -> Context {
+/// Starts reading `folder`, without the proxy's own state, which lies in `state_dir`.
+pub(super) fn read(folder: PathBuf, state_dir: PathBuf) -> Context {
     let (sender, blocks) = mpsc::channel(BLOCKS_WAITING);
     let outcome = tokio::task::spawn_blocking(move || {
-        let written = Walk::over(&folder, Blocks { sender: sender.clone(), open: BytesMut::new() })
-            .and_then(Walk::finish);
+        let to = Blocks { sender: sender.clone(), open: BytesMut::new() };
+        let written = Walk::over(&folder, &state_dir, to).and_then(Walk::finish);
         written.inspect_err(|text| {
             // A receiver that has gone knows already.
             drop(sender.blocking_send(Err(io::Error::other(text.clone()))));
@@ -46,19 +46,27 @@ pub(super) fn read(folder: PathBuf) -> Context {
 struct Walk<'a, W: Write> {
     root: &'a Path,
     ignore: Ignore,
+    /// Device and inode of the state directory: by whatever path it is met, its keys are nobody else's.
+    state: Option<(u64, u64)>,
     archive: tar::Builder<W>,
     /// Bytes of files so far.
     size: u64,
 }
 
 impl<'a, W: Write> Walk<'a, W> {
-    fn over(root: &'a Path, to: W) -> Result<Self, String> {
+    fn over(root: &'a Path, state_dir: &Path, to: W) -> Result<Self, String> {
         let rules = match fs::read(root.join(".dockerignore")) {
             Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
             Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
             Err(error) => return Err(cannot_read(&root.join(".dockerignore"), &error)),
         };
-        let mut walk = Self { root, ignore: Ignore::parse(&rules), archive: tar::Builder::new(to), size: 0 };
+        let state = match fs::metadata(state_dir) {
+            Ok(metadata) => Some((metadata.dev(), metadata.ino())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(cannot_read(state_dir, &error)),
+        };
+        let (ignore, archive) = (Ignore::parse(&rules), tar::Builder::new(to));
+        let mut walk = Self { root, ignore, state, archive, size: 0 };
         walk.folder("")?;
         Ok(walk)
     }
@@ -100,6 +108,9 @@ impl<'a, W: Write> Walk<'a, W> {
             Err(error) => return Err(cannot_read(&full, &error)),
         };
         let kind = metadata.file_type();
+        if self.state == Some((metadata.dev(), metadata.ino())) {
+            return Ok(());
+        }
         if left_out {
             let descend = kind.is_dir() && self.ignore.takes_back_below(path);
             return if descend { self.folder(path) } else { Ok(()) };
@@ -207,7 +218,7 @@ mod tests {
         /// Path, kind, and link target or text of everything in the archive.
         fn archived(&self) -> Vec<(String, EntryType, String)> {
             let mut bytes = Vec::new();
-            Walk::over(&self.0, &mut bytes).unwrap().finish().unwrap();
+            Walk::over(&self.0, &self.0.join("state"), &mut bytes).unwrap().finish().unwrap();
             let mut archive = tar::Archive::new(bytes.as_slice());
             let entries = archive.entries().unwrap().map(|entry| {
                 let mut entry = entry.unwrap();
@@ -235,6 +246,9 @@ mod tests {
             .with("src/main.py", "main")
             .with(".git/config", "x")
             .with(".pilotlight/instance", "x")
+            .with("src/.pilotlight/key", "x")
+            .with("state/key", "x")
+            .with("src/state/kept", "kept")
             .with("logs/keep.log", "kept")
             .with("logs/drop.log", "x")
             .with(".dockerignore", "logs\n!logs/keep.log\n");
@@ -249,6 +263,7 @@ mod tests {
             ("link", EntryType::Symlink, "src/main.py"),
             ("logs/keep.log", EntryType::Regular, "kept"),
             ("src/main.py", EntryType::Regular, "main"),
+            ("src/state/kept", EntryType::Regular, "kept"),
         ];
         assert_eq!(files, expected.map(|(path, kind, text)| (path.to_owned(), kind, text.to_owned())));
     }
@@ -265,13 +280,15 @@ mod tests {
         let folder = Folder::new("huge");
         // Sparse: takes no room on the disk.
         File::create(folder.0.join("hole")).unwrap().set_len(SIZE_LIMIT + 1).unwrap();
-        let Err(text) = Walk::over(&folder.0, io::sink()) else { panic!("took it") };
+        let Err(text) = Walk::over(&folder.0, Path::new("/nonexistent"), io::sink()) else {
+            panic!("took it")
+        };
         assert!(text.contains("2 GiB") && text.contains(".dockerignore"), "{text}");
     }
 
     #[tokio::test]
     async fn a_folder_that_cannot_be_read_breaks_the_stream_with_the_reason() {
-        let mut context = read("/nonexistent/folder".into());
+        let mut context = read("/nonexistent/folder".into(), "/nonexistent".into());
         let mut last = None;
         while let Some(block) = context.blocks.recv().await {
             last = Some(block);

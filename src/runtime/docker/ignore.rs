@@ -17,8 +17,12 @@ struct Rule {
     takes_back: bool,
 }
 
-/// Never part of a build, whatever the rules say: our own state, and history.
-const ALWAYS: &[&str] = &[".pilotlight", ".git"];
+/// Never part of a build, whatever the rules say: a proxy's state, at any depth. That of this proxy may have another
+/// name, and is left out by whoever reads the folder.
+const STATE: &str = ".pilotlight";
+
+/// Never part of a build either: the folder's history.
+const HISTORY: &str = ".git";
 
 /// Part of every build, whatever the rules say: the engine cannot do without.
 const NEVER: &[&str] = &["Dockerfile", ".dockerignore"];
@@ -33,7 +37,7 @@ impl Ignore {
     /// Whether the file or folder at `path` (names between slashes, relative) stays out.
     pub(super) fn leaves_out(&self, path: &str) -> bool {
         let names: Vec<&str> = path.split('/').collect();
-        if ALWAYS.contains(&names[0]) {
+        if never_comes_along(&names) {
             return true;
         }
         if NEVER.contains(&path) {
@@ -50,9 +54,13 @@ impl Ignore {
 
     /// Whether something below a folder that stays out may come along after all.
     pub(super) fn takes_back_below(&self, path: &str) -> bool {
-        let first = path.split('/').next().unwrap_or_default();
-        !ALWAYS.contains(&first) && self.rules.iter().any(|rule| rule.takes_back)
+        let names: Vec<&str> = path.split('/').collect();
+        !never_comes_along(&names) && self.rules.iter().any(|rule| rule.takes_back)
     }
+}
+
+fn never_comes_along(names: &[&str]) -> bool {
+    names[0] == HISTORY || names.contains(&STATE)
 }
 
 impl Rule {
@@ -186,6 +194,8 @@ mod tests {
     fn our_own_and_the_engine_s() {
         assert!(left_out("!.git\n!.pilotlight", ".git/config"));
         assert!(left_out("", ".pilotlight/instance"));
+        assert!(left_out("!**/.pilotlight", "deploy/.pilotlight/key"));
+        assert!(!left_out("", "vendor/.git/config"));
         assert!(!left_out("", ".gitignore"));
         assert!(!left_out("*", "Dockerfile"));
         assert!(!left_out("*", ".dockerignore"));

@@ -25,7 +25,7 @@ impl DockerRuntime {
             Source::Image(reference) => self.present(reference).await?,
             Source::Build(folder) => {
                 let _keeps_images = self.building.read().await;
-                let id = build::build(&self.engine, &self.identity, app, folder).await?;
+                let id = build::build(&self.engine, &self.identity, app, folder, &self.state_dir).await?;
                 let built = self.inspect_image(&id).await?;
                 let built = built.ok_or_else(|| {
                     RuntimeError::Image(format!("the image {id} was built and is gone again: build it again"))

@@ -26,6 +26,7 @@ mod stop;
 mod tidy;
 mod workspace;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -49,12 +50,15 @@ pub struct DockerSettings {
     pub spec: DockerSpec,
     /// Whose containers these are.
     pub instance: Identity,
+    /// Where the proxy keeps its identity: never part of an image.
+    pub state_dir: PathBuf,
 }
 
 /// Containers on one Docker Engine.
 pub struct DockerRuntime {
     engine: Arc<Engine>,
     identity: Identity,
+    state_dir: PathBuf,
     network: Network,
     /// IDs of images that bring an init of their own; filled by preparing.
     own_init: DashSet<String>,
@@ -68,11 +72,12 @@ impl DockerRuntime {
     /// A runtime that connects when it is first used. Never fails and never waits.
     #[must_use]
     pub fn new(settings: DockerSettings) -> Self {
-        let DockerSettings { spec, instance } = settings;
+        let DockerSettings { spec, instance, state_dir } = settings;
         Self {
             engine: Arc::new(Engine::at(spec.socket)),
             network: Network::new(spec.network, &instance),
             identity: instance,
+            state_dir,
             own_init: DashSet::new(),
             built: DashMap::new(),
             building: RwLock::new(()),
