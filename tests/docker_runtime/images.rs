@@ -1,11 +1,15 @@
 //! Where images come from: found, built, or missing.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use pilotlight::config::spec::Source;
+use futures_util::future::join_all;
+use pilotlight::config::spec::{DockerSpec, Source, Workload};
 use pilotlight::runtime::{Runtime, RuntimeError};
+use tokio::time::timeout;
 
-use crate::lab::{Lab, docker, docker_can, random_id, wait_until_listening};
+use crate::double::{Behaviour, Double};
+use crate::lab::{Lab, PATIENCE, docker, docker_can, random_id, wait_until_listening};
 
 /// An app's name becomes a tag on the engine, which tests that run at the same time share.
 fn app() -> String {
@@ -157,4 +161,90 @@ async fn an_image_that_was_removed_since_is_missing() {
     revision.image_id = format!("sha256:{}", "0".repeat(64));
     let Err(RuntimeError::Image(text)) = lab.runtime.start(&order).await else { panic!("started it") };
     assert!(text.contains("no longer on the engine"), "{text}");
+}
+
+/// A lab whose engine is a double that does one thing slowly.
+fn slow_at(path: &'static str, talks: bool) -> (Lab, Double) {
+    let socket = std::env::temp_dir().join(format!("pilotlight-double-{}.sock", random_id()));
+    let double = Double::at(&socket, Behaviour::slow(path, talks));
+    (Lab::with(DockerSpec { socket: Some(socket), ..DockerSpec::default() }), double)
+}
+
+fn pulled(lab: &Lab, number: usize) -> Arc<Workload> {
+    Arc::new(Workload { source: Source::Image(format!("image-{number}:1")), ..lab.workload(&["serve"]) })
+}
+
+fn built(lab: &Lab) -> Arc<Workload> {
+    Arc::new(Workload {
+        source: Source::Build(lab.build_folder("FROM scratch\n")),
+        ..lab.workload(&["serve"])
+    })
+}
+
+#[tokio::test]
+async fn a_double_looks_pulls_and_builds_for_a_few_apps_at_a_time() {
+    for (path, at_once) in [("/json", 16), ("/images/create?", 4), ("/build?", 2)] {
+        let (lab, double) = slow_at(path, false);
+        let workload = |number| if path == "/build?" { built(&lab) } else { pulled(&lab, number) };
+        let workloads: Vec<_> = (0..40).map(workload).collect();
+        let prepare = join_all(workloads.iter().map(|workload| lab.runtime.prepare("web", workload)));
+        let (prepared, most) = tokio::join!(prepare, double.let_go(40, at_once));
+        assert!(prepared.iter().all(Result::is_err), "{path}: each call broke off");
+        assert_eq!(most, at_once, "{path}");
+        double.end().await;
+    }
+}
+
+/// Whoever does not want it any more drops the call; the engine sees that the connection ends.
+#[tokio::test]
+async fn a_double_that_pulls_or_builds_is_told_to_stop() {
+    for path in ["/images/create?", "/build?"] {
+        for talks in [false, true] {
+            let (lab, double) = slow_at(path, talks);
+            let workload = if path == "/build?" { built(&lab) } else { pulled(&lab, 0) };
+            let prepare = lab.runtime.prepare("web", &workload);
+            tokio::select! {
+                prepared = prepare => panic!("{path}: {prepared:?}"),
+                () = double.has_open(|open| *open == 1) => {}
+            }
+            double.has_open(|open| *open == 0).await;
+            double.end().await;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_double_that_pulls_or_builds_without_end_is_given_up() {
+    for path in ["/images/create?", "/build?"] {
+        let (lab, double) = slow_at(path, true);
+        let workload = if path == "/build?" { built(&lab) } else { pulled(&lab, 0) };
+        let prepared = timeout(Duration::from_hours(24), lab.runtime.prepare("web", &workload)).await;
+        let Err(RuntimeError::Image(text)) = prepared.expect("an end") else { panic!("{path}: it was had") };
+        assert!(text.contains("given up after 60 minutes"), "{text}");
+        double.has_open(|open| *open == 0).await;
+        double.end().await;
+    }
+}
+
+/// The same, at the real engine.
+#[tokio::test]
+async fn a_build_that_is_dropped_ends() {
+    let lab = Lab::new();
+    let mark = random_id();
+    let folder = lab
+        .build_folder(&format!("FROM scratch\nCOPY replica /\nRUN [\"/replica\", \"serve\", \"{mark}\"]\n"));
+    let workload = Arc::new(Workload { source: Source::Build(folder), ..lab.workload(&["serve"]) });
+    let runs = || docker(&["ps", "--no-trunc", "--format", "{{.Command}}"]).contains(&mark);
+    let (app, begins) = (app(), timeout(PATIENCE, until(&runs)));
+    tokio::select! {
+        prepared = lab.runtime.prepare(&app, &workload) => panic!("{prepared:?}"),
+        begun = begins => begun.expect("it comes to its last step"),
+    }
+    timeout(PATIENCE, until(|| !runs())).await.expect("its container is gone");
+}
+
+async fn until(condition: impl Fn() -> bool) {
+    while !condition() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }

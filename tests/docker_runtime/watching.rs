@@ -143,11 +143,8 @@ async fn the_watch_ends_with_its_receiver() {
     timeout(PATIENCE, ends).await.expect("the task ends");
 }
 
-#[tokio::test]
-async fn a_double_that_breaks_off_while_creating_is_looked_at() {
-    let folder = Folder::new(&random_id());
-    let socket = folder.0.join("docker.sock");
-    let lab = Lab::with(DockerSpec { network: Some("n".into()), ..at(&socket) });
+/// An order for an engine that is no real one.
+fn order(lab: &Lab) -> StartOrder {
     let revision = Revision {
         hash: "0123456789ab".into(),
         workload: Arc::new(lab.workload(&["serve"])),
@@ -155,8 +152,15 @@ async fn a_double_that_breaks_off_while_creating_is_looked_at() {
         port: 7000,
         healthcheck: false,
     };
-    let order = StartOrder { app: "web".into(), revision: Arc::new(revision), index: 0 };
+    StartOrder { app: "web".into(), revision: Arc::new(revision), index: 0 }
+}
 
+#[tokio::test]
+async fn a_double_that_breaks_off_while_creating_is_looked_at() {
+    let folder = Folder::new(&random_id());
+    let socket = folder.0.join("docker.sock");
+    let lab = Lab::with(DockerSpec { network: Some("n".into()), ..at(&socket) });
+    let order = order(&lab);
     let double = Double::at(&socket, Behaviour::speaking(12, 41));
     let nothing_there = lab.runtime.start(&order).await;
     assert!(matches!(nothing_there, Err(RuntimeError::TimedOut(_))), "{nothing_there:?}");
@@ -181,5 +185,20 @@ async fn a_double_that_breaks_off_while_creating_is_looked_at() {
         (started.id.0.as_str(), started.endpoint.address.to_string().as_str()),
         ("c1", "10.9.8.7:7000")
     );
+    double.end().await;
+}
+
+#[tokio::test]
+async fn a_double_starts_a_few_replicas_at_a_time() {
+    let folder = Folder::new(&random_id());
+    let socket = folder.0.join("docker.sock");
+    let double = Double::at(&socket, Behaviour::slow("/containers/create?", false));
+    let lab = Lab::with(DockerSpec { network: Some("n".into()), ..at(&socket) });
+    let order = order(&lab);
+    let orders: Vec<_> = (0..30).map(|index| StartOrder { index, ..order.clone() }).collect();
+    let start = futures_util::future::join_all(orders.iter().map(|order| lab.runtime.start(order)));
+    let (started, most) = tokio::join!(start, double.let_go(30, 8));
+    assert!(started.iter().all(Result::is_err), "each call broke off");
+    assert_eq!(most, 8);
     double.end().await;
 }

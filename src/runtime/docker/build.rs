@@ -24,7 +24,7 @@ const SILENCE: Duration = Duration::from_mins(10);
 const LAST_LINES: usize = 20;
 
 /// Builds `folder` for `app`, without the proxy's own `state_dir`, with progress in the log, and gives back the image's
-/// ID.
+/// ID. Dropped, it ends the build.
 pub(super) async fn build(
     engine: &Engine,
     identity: &Identity,

@@ -1,19 +1,25 @@
 //! What a replica is made from: looks for the image, has it pulled or built, and says what revision that makes.
 
+use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bollard::models::{ImageConfig, ImageInspect};
 
 use super::container::{self, SECURITY};
 use super::engine::LOOK;
 use super::failure::Failure;
-use super::{DockerRuntime, build, pull};
+use super::{DockerRuntime, build, pull, turns};
 use crate::config::spec::{Source, Workload};
 use crate::runtime::revision::{self, Shape};
 use crate::runtime::{Revision, RuntimeError};
 
 /// Where a replica listens if neither the file nor the image says.
 const DEFAULT_PORT: u16 = 8080;
+
+/// A pull or build that goes on for so long will never end, however much it says. The engine keeps what it has done,
+/// so the next attempt goes on from there.
+const LONGEST: Duration = Duration::from_hours(1);
 
 impl DockerRuntime {
     pub(super) async fn prepare_image(
@@ -23,16 +29,7 @@ impl DockerRuntime {
     ) -> Result<Revision, RuntimeError> {
         let image = match &workload.source {
             Source::Image(reference) => self.present(reference).await?,
-            Source::Build(folder) => {
-                let _keeps_images = self.building.read().await;
-                let id = build::build(&self.engine, &self.identity, app, folder, &self.state_dir).await?;
-                let built = self.inspect_image(&id).await?;
-                let built = built.ok_or_else(|| {
-                    RuntimeError::Image(format!("the image {id} was built and is gone again: build it again"))
-                })?;
-                self.built.insert(app.to_owned(), built.id.clone().unwrap_or_default());
-                built
-            }
+            Source::Build(folder) => self.build(app, folder).await?,
             Source::Host | Source::Upstream(_) => {
                 return Err(RuntimeError::Refused(format!(
                     "app {app} has neither `image` nor `build`: runtime docker needs one of them"
@@ -70,14 +67,38 @@ impl DockerRuntime {
         if let Some(image) = self.inspect_image(reference).await? {
             return Ok(image);
         }
-        pull::pull(&self.engine, reference).await?;
+        let turn = turns::take(&self.turns.pulls).await;
+        // Another app may have had it pulled meanwhile.
+        if let Some(image) = self.inspect_image(reference).await? {
+            return Ok(image);
+        }
+        let pulled = tokio::time::timeout(LONGEST, pull::pull(&self.engine, reference)).await;
+        pulled.unwrap_or_else(|_| Err(too_long(&format!("pull image {reference}"))))?;
+        drop(turn);
         let pulled = self.inspect_image(reference).await?;
         pulled.ok_or_else(|| {
             RuntimeError::Image(format!("the image {reference} was pulled and is not there: pull it by hand (`docker pull {reference}`)"))
         })
     }
 
+    /// The image that `folder` makes.
+    async fn build(&self, app: &str, folder: &Path) -> Result<ImageInspect, RuntimeError> {
+        let _keeps_images = self.building.read().await;
+        let turn = turns::take(&self.turns.builds).await;
+        let build = build::build(&self.engine, &self.identity, app, folder, &self.state_dir);
+        let built = tokio::time::timeout(LONGEST, build).await;
+        let id = built.unwrap_or_else(|_| Err(too_long(&format!("build {}", folder.display()))))?;
+        drop(turn);
+        let built = self.inspect_image(&id).await?;
+        let built = built.ok_or_else(|| {
+            RuntimeError::Image(format!("the image {id} was built and is gone again: build it again"))
+        })?;
+        self.built.insert(app.to_owned(), built.id.clone().unwrap_or_default());
+        Ok(built)
+    }
+
     async fn inspect_image(&self, reference: &str) -> Result<Option<ImageInspect>, RuntimeError> {
+        let _turn = turns::take(&self.turns.looks).await;
         let what = format!("look at image {reference}");
         let looked = self
             .engine
@@ -109,6 +130,13 @@ impl DockerRuntime {
             );
         }
     }
+}
+
+fn too_long(what: &str) -> RuntimeError {
+    let minutes = LONGEST.as_secs() / 60;
+    RuntimeError::Image(format!(
+        "cannot {what}: it was given up after {minutes} minutes; do it by hand, and look at what takes so long"
+    ))
 }
 
 /// The file's port, else the image's only EXPOSE, else 8080.

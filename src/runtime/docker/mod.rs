@@ -24,6 +24,7 @@ mod start;
 mod stats;
 mod stop;
 mod tidy;
+mod turns;
 mod workspace;
 
 use std::path::PathBuf;
@@ -37,6 +38,7 @@ use tokio::sync::{RwLock, mpsc};
 
 use self::engine::{Engine, LOOK};
 use self::network::Network;
+use self::turns::Turns;
 use super::{
     Event, Exit, Found, Identity, MemoryUse, ReplicaId, Reply, Revision, Runtime, RuntimeError, StartOrder,
     Started, Status,
@@ -60,6 +62,7 @@ pub struct DockerRuntime {
     identity: Identity,
     state_dir: PathBuf,
     network: Network,
+    turns: Turns,
     /// IDs of images that bring an init of their own; filled by preparing.
     own_init: DashSet<String>,
     /// The ID of the image that was last built for each app.
@@ -78,6 +81,7 @@ impl DockerRuntime {
             network: Network::new(spec.network, &instance),
             identity: instance,
             state_dir,
+            turns: Turns::new(),
             own_init: DashSet::new(),
             built: DashMap::new(),
             building: RwLock::new(()),
@@ -111,7 +115,10 @@ impl Runtime for DockerRuntime {
     }
 
     fn start<'a>(&'a self, order: &'a StartOrder) -> Reply<'a, Started> {
-        Box::pin(self.start_replica(order))
+        Box::pin(async move {
+            let _turn = turns::take(&self.turns.starts).await;
+            self.start_replica(order).await
+        })
     }
 
     fn stop<'a>(&'a self, id: &'a ReplicaId, grace: Duration) -> Reply<'a, ()> {
