@@ -237,6 +237,7 @@ async fn an_image_is_built_without_the_proxys_own_state() {
     write("other/state/kept", "no state of ours");
     let mut proxy = setup.start().await;
     let container = only(&proxy, 1).await.remove(0);
+    assert_eq!(proxy.only_app().await["image"], "pilotlight/built:latest", "it is said which that is");
     let inside = |path: &'static str| {
         let from = format!("{}:/context/{path}", container.id());
         async move { try_docker(&["cp", &from, "-"]).await.is_ok() }

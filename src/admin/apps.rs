@@ -1,5 +1,7 @@
 //! `/api/apps`: each app as it is now.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use http::{Response, StatusCode};
 use http_body_util::Full;
@@ -10,11 +12,14 @@ use crate::app::clock;
 use crate::config::show_route;
 use crate::config::spec::Source;
 use crate::control::{View, observe};
+use crate::runtime::docker;
 
 #[derive(Debug, Serialize)]
 struct AppView<'a> {
     name: &'a str,
     runtime: &'static str,
+    /// Whether the file has it no more, and it only finishes what it has.
+    retiring: bool,
     desired: u32,
     ready: u32,
     starting: u32,
@@ -27,7 +32,8 @@ struct AppView<'a> {
     /// Requests since the proxy's start.
     requests: u64,
     reason: &'a str,
-    image: Option<&'a str>,
+    /// What the file names, or the tag of what it has built.
+    image: Option<Cow<'a, str>>,
     image_id: Option<&'a str>,
     revision: Option<&'a str>,
     routes: Vec<String>,
@@ -57,6 +63,7 @@ fn show<'a>(view: &'a View, status: &'a crate::control::status::Status) -> AppVi
             Source::Upstream(_) => "upstream",
             Source::Image(_) | Source::Build(_) => "docker",
         },
+        retiring: view.retiring,
         desired: status.desired,
         ready: status.ready,
         starting: status.starting,
@@ -66,11 +73,12 @@ fn show<'a>(view: &'a View, status: &'a crate::control::status::Status) -> AppVi
         in_flight: status.in_flight(),
         held: view.app.held(),
         rps: (rps * 1000.0).round() / 1000.0,
-        requests: meter.total(),
+        requests: view.policy.requests(),
         reason: &status.reason,
         image: match &spec.workload.source {
-            Source::Image(image) => Some(image),
-            Source::Build(_) | Source::Host | Source::Upstream(_) => None,
+            Source::Image(image) => Some(image.into()),
+            Source::Build(_) => Some(docker::built_image(&spec.name).into()),
+            Source::Host | Source::Upstream(_) => None,
         },
         image_id: revision.map(|revision| revision.image_id.as_str()).filter(|id| !id.is_empty()),
         revision: revision.map(|revision| revision.hash.as_str()),

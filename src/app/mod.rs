@@ -92,18 +92,26 @@ pub struct Policy {
     pub spec: Arc<AppSpec>,
     /// Counts its requests; kept over a reload unless the windows change.
     pub meter: Arc<Meter>,
+    /// What meters before this one had counted.
+    earlier: u64,
 }
 
 impl Policy {
     /// The policy for `spec`, with the meter of the policy before where it still fits.
     #[must_use]
     pub fn new(spec: Arc<AppSpec>, before: Option<&Self>) -> Arc<Self> {
-        let same = |before: &&Self| windows(&before.spec.autoscale) == windows(&spec.autoscale);
-        let meter = match before.filter(same) {
-            Some(before) => Arc::clone(&before.meter),
-            None => Arc::new(meter_for(&spec.autoscale)),
+        let same = |before: &Self| windows(&before.spec.autoscale) == windows(&spec.autoscale);
+        let (meter, earlier) = match before {
+            Some(before) if same(before) => (Arc::clone(&before.meter), before.earlier),
+            before => (Arc::new(meter_for(&spec.autoscale)), before.map_or(0, Self::requests)),
         };
-        Arc::new(Self { spec, meter })
+        Arc::new(Self { spec, meter, earlier })
+    }
+
+    /// All requests so far, over reloads.
+    #[must_use]
+    pub fn requests(&self) -> u64 {
+        self.earlier + self.meter.total()
     }
 }
 

@@ -57,12 +57,14 @@ pub struct View {
     pub policy: Arc<Policy>,
     /// What its supervisor shows.
     pub status: Arc<ArcSwap<Status>>,
+    /// Whether the file has it no more: it finishes what it has.
+    pub retiring: bool,
 }
 
 /// What others may read of the control plane at any time.
 #[derive(Debug, Default)]
 pub struct Board {
-    /// All apps, by name.
+    /// All apps, by name; then those that are retiring.
     pub apps: ArcSwap<Vec<View>>,
     /// Whether what ran before is known and taken over.
     pub adopted: AtomicBool,
@@ -159,10 +161,12 @@ impl Control {
             tracing::info!(app = name, "retiring an app that the file no longer has");
             self.retire(&name, gone);
         }
-        let views: Vec<View> = self.apps.values().map(|managed| managed.view.clone()).collect();
-        let entry = |view: &View| Entry { app: Arc::clone(&view.app), policy: Arc::clone(&view.policy) };
-        self.routes.store(Arc::new(RouteTable::new(views.iter().map(entry).collect(), edge)));
-        self.board.apps.store(Arc::new(views));
+        let entry = |Managed { view, .. }: &Managed| Entry {
+            app: Arc::clone(&view.app),
+            policy: Arc::clone(&view.policy),
+        };
+        self.routes.store(Arc::new(RouteTable::new(self.apps.values().map(entry).collect(), edge)));
+        self.show();
         if self.board.adopted.load(Ordering::Relaxed) {
             // Only a look tells the new ones what there is of theirs.
             self.look(Duration::ZERO);
@@ -170,7 +174,8 @@ impl Control {
     }
 
     /// Tells an app to go. One with replicas is kept until the last is gone; an upstream leaves nothing.
-    fn retire(&mut self, name: &str, gone: Managed) {
+    fn retire(&mut self, name: &str, mut gone: Managed) {
+        gone.view.retiring = true;
         gone.tell(name, Message::Retire);
         if !gone.is_upstream() {
             self.retiring.insert(name.to_owned(), gone);
@@ -187,13 +192,23 @@ impl Control {
         }
     }
 
+    fn show(&self) {
+        let all = self.apps.values().chain(self.retiring.values());
+        self.board.apps.store(Arc::new(all.map(|managed| managed.view.clone()).collect()));
+    }
+
     fn supervise(&mut self, spec: AppSpec) -> Managed {
         let upstream = is_upstream(&spec);
         let app = App::new(&spec.name);
         let policy = Policy::new(Arc::new(spec), None);
         let status = Arc::default();
         let (outbox, inbox) = mpsc::channel(INBOX);
-        let view = View { app: Arc::clone(&app), policy: Arc::clone(&policy), status: Arc::clone(&status) };
+        let view = View {
+            app: Arc::clone(&app),
+            policy: Arc::clone(&policy),
+            status: Arc::clone(&status),
+            retiring: false,
+        };
         if upstream {
             let resolver = self.resolver.clone();
             let parts = upstream::Parts { app, policy, status, inbox, resolver };
@@ -273,6 +288,7 @@ impl Control {
         let before = self.retiring.len();
         self.retiring.retain(|_, managed| !managed.outbox.is_closed());
         if self.retiring.len() < before {
+            self.show();
             let runtime = Arc::clone(&self.runtime);
             self.clears.spawn(async move { runtime.tidy().await });
         }
@@ -323,7 +339,7 @@ impl Managed {
         let policy = Policy::new(Arc::new(spec), Some(&self.view.policy));
         tracing::info!(app = self.view.app.name, "the file has changed this app");
         self.tell(&self.view.app.name, Message::Reload(Arc::clone(&policy)));
-        Self { view: View { policy, ..self.view }, ..self }
+        Self { view: View { policy, retiring: false, ..self.view }, ..self }
     }
 
     fn tell(&self, app: &str, message: Message) {

@@ -9,11 +9,12 @@ use crate::support::proxy::{Proxy, Setup};
 use crate::support::wait::{wait_for_async, wait_until};
 use crate::support::yaml;
 
-/// Waits until there are so many apps.
+/// Waits until there are so many apps, those not counted that are on their way out.
 async fn apps(proxy: &Proxy, count: usize) {
     wait_for_async(format!("there are {count} apps"), || async {
         let apps = get(proxy.admin(), "/api/apps").await.json();
-        (apps.as_array().map(Vec::len) == Some(count)).then_some(())
+        let stay = apps.as_array()?.iter().filter(|app| app["retiring"] != true).count();
+        (stay == count).then_some(())
     })
     .await;
 }
@@ -50,9 +51,16 @@ async fn an_app_that_is_removed_finishes_what_it_has() {
     wait_until("it is open", || proxy.report().count("start") == 1).await;
     proxy.reload(&yaml::apps(&[two]));
     apps(&proxy, 1).await;
+    let leaving = proxy.app("one").await;
+    assert_eq!((&leaving["retiring"], &leaving["in_flight"]), (&true.into(), &1.into()), "it is still shown");
     assert_eq!(open.await.unwrap().unwrap().status, 200);
     wait_until("its replica is stopped", || proxy.report().count("sigterm") == 1).await;
     assert_eq!(proxy.report().open_at_sigterm(), 0, "not before it was done");
+    wait_for_async("it is shown no more", || async {
+        let shown = get(proxy.admin(), "/api/apps").await.json();
+        (shown.as_array().map(Vec::len) == Some(1)).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -97,6 +105,17 @@ async fn policy_changes_in_place() {
     let report = proxy.report();
     let most = report.events("start").iter().filter_map(|event| event["open"].as_u64()).max();
     assert_eq!((most, report.replicas().len()), (Some(1), 1), "the limit holds as well");
+}
+
+#[tokio::test]
+async fn requests_are_counted_on_when_the_windows_change() {
+    let proxy = proxy(&[], "host: a.test").await;
+    let before = ask(&proxy, "a.test").await;
+    assert_eq!(proxy.only_app().await["requests"], 1);
+    let windows = "autoscale: {min: 0, max: 1, metric: rps, stable_window: 30s}\nhost: b.test";
+    proxy.reload(&yaml::app(&[], windows));
+    wait_for_async("it is taken", || async { (ask(&proxy, "b.test").await == before).then_some(()) }).await;
+    assert_eq!(proxy.only_app().await["requests"], 2);
 }
 
 #[tokio::test]

@@ -36,7 +36,7 @@ pub(super) async fn build(
     let dockerfile = read_dockerfile(folder).await?;
     let credentials = Credentials::load().await.of_all(&bases(&dockerfile)).await;
     let session = engine.session().await.map_err(|failure| failure.explain(&what))?;
-    let tag = format!("pilotlight/{app}:latest");
+    let tag = labels::built_image(app);
     let labels = [(labels::BUILT_BY, identity.id.as_str()), (labels::BUILT_FOR, app)];
     let options = BuildImageOptionsBuilder::new()
         .dockerfile("Dockerfile")

@@ -22,6 +22,12 @@ pub(super) const BUILT_BY: &str = "pilotlight.built-by";
 /// See [`BUILT_BY`].
 pub(super) const BUILT_FOR: &str = "pilotlight.built-for";
 
+/// The tag of the image that is built for `app`.
+#[must_use]
+pub fn built_image(app: &str) -> String {
+    format!("pilotlight/{app}:latest")
+}
+
 /// The labels of the replica that `order` asks for.
 pub(super) fn of(identity: &Identity, order: &StartOrder) -> HashMap<String, String> {
     HashMap::from([

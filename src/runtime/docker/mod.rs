@@ -36,6 +36,8 @@ use dashmap::{DashMap, DashSet};
 use futures_util::future::BoxFuture;
 use tokio::sync::{RwLock, mpsc};
 
+pub use self::labels::built_image;
+
 use self::engine::{Engine, LOOK};
 use self::network::Network;
 use self::turns::Turns;
