@@ -25,7 +25,7 @@ use crate::gateway::{headers, redirect, request as checks, rules, upgrade};
 /// The proxy's own health, on the public address: wakes nothing.
 const HEALTH_PATH: &str = "/.pilotlight/health";
 
-/// How often a request is sent in all. Each further attempt goes to another replica, or waits for one.
+/// How often a request is tried in all. Each further attempt goes to another replica, or waits for one.
 const ATTEMPTS: u32 = 4;
 
 /// The client gets no answer: its connection is to be closed.
@@ -174,8 +174,9 @@ impl Way<'_> {
         let entry = self.routes.table.entry(self.entry);
         let spec = &entry.policy.spec;
         let deadline = self.started + spec.timeout;
-        // Sending twice is the same as sending once, RFC 9110 section 9.2.2.
-        let replay = (progress.is_none() && head.method.is_idempotent()).then(|| head.clone());
+        // Sending twice is the same as sending once, RFC 9110 section 9.2.2. Not more than twice: it may be this very
+        // request that ends its replicas.
+        let mut replay = (progress.is_none() && head.method.is_idempotent()).then(|| head.clone());
         let mut request = Request::from_parts(head, upload);
         let mut attempt = 1;
         loop {
@@ -193,10 +194,8 @@ impl Way<'_> {
                 Ok(answered) => return Ok(answered),
                 Err(failure) => failure,
             };
-            let again = unsent.or_else(|| match (&reject, &replay) {
-                (Reject::UpstreamConnect, Some(head)) => {
-                    Some(Request::from_parts(head.clone(), Upload::none()))
-                }
+            let again = unsent.or_else(|| match reject {
+                Reject::UpstreamConnect => Some(Request::from_parts(replay.take()?, Upload::none())),
                 _ => None,
             });
             match again {

@@ -44,6 +44,16 @@ async fn an_answer_that_is_no_http_is_upstream_protocol() {
     assert_eq!(get(spoilt.address(), "/id").await.status, 200);
 }
 
+/// It may have been the request that ended it, so the others are not to follow.
+#[tokio::test]
+async fn a_request_that_ends_its_replica_is_sent_to_one_more_at_most() {
+    let proxy = proxy(&[], "autoscale: {min: 4, max: 4, metric: rps}").await;
+    proxy.ready(4).await;
+    let answer = get(proxy.address(), "/exit").await;
+    assert_eq!((answer.status, answer.reason()), (502, "upstream-connect"));
+    assert_eq!(proxy.report().count("start"), 2);
+}
+
 #[tokio::test]
 async fn a_replica_that_never_answers_is_upstream_timeout() {
     let proxy = proxy(&[("NEVER_ANSWER", "1")], "timeout: 700ms").await;
