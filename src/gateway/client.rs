@@ -16,6 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
 use crate::app::clock;
+use crate::gateway::stall::Stall;
 
 /// Most of a head that is kept to be looked at; the parser's own bound is the same.
 pub const MAX_HEAD: usize = 64 * 1024;
@@ -110,12 +111,15 @@ impl Client {
 
 /// The stream of a [`Client`], for the HTTP parser.
 #[derive(Debug)]
-pub struct ClientStream(pub Arc<Client>);
+pub struct ClientStream {
+    client: Arc<Client>,
+    stall: Stall,
+}
 
 impl AsyncRead for ClientStream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         clock::tick();
-        let client = &self.0;
+        let client = &self.client;
         let before = buf.filled().len();
         if client.reread.swap(false, Ordering::Relaxed) {
             match rustix::net::recv(&client.stream, buf.initialize_unfilled(), RecvFlags::DONTWAIT) {
@@ -146,7 +150,7 @@ impl AsyncRead for ClientStream {
 
 impl AsyncWrite for ClientStream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        self.write(cx, |stream| stream.try_write(buf))
+        self.get_mut().write(cx, |stream| stream.try_write(buf))
     }
 
     fn poll_write_vectored(
@@ -154,7 +158,7 @@ impl AsyncWrite for ClientStream {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.write(cx, |stream| stream.try_write_vectored(bufs))
+        self.get_mut().write(cx, |stream| stream.try_write_vectored(bufs))
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -166,23 +170,57 @@ impl AsyncWrite for ClientStream {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(rustix::net::shutdown(&self.0.stream, Shutdown::Write).map_err(Into::into))
+        Poll::Ready(rustix::net::shutdown(&self.client.stream, Shutdown::Write).map_err(Into::into))
     }
 }
 
 impl ClientStream {
+    /// The stream of this client.
+    #[must_use]
+    pub fn new(client: Arc<Client>) -> Self {
+        Self { client, stall: Stall::default() }
+    }
+
+    /// Writes what can be written now. Fails where the client has not taken a byte for too long: it would hold its
+    /// replica for ever.
     fn write(
-        &self,
+        &mut self,
         cx: &mut Context<'_>,
         write: impl Fn(&TcpStream) -> io::Result<usize>,
     ) -> Poll<io::Result<usize>> {
         clock::tick();
         loop {
-            ready!(self.0.stream.poll_write_ready(cx))?;
-            match write(&self.0.stream) {
+            if let Poll::Ready(ready) = self.client.stream.poll_write_ready(cx) {
+                ready?;
+            } else {
+                ready!(self.stall.poll_over(cx));
+                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            }
+            match write(&self.client.stream) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                written => return Poll::Ready(written),
+                written => {
+                    self.stall.moved();
+                    return Poll::Ready(written);
+                }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gateway::stall::PATIENCE;
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::TcpListener;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_takes_nothing_is_given_up() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let _silent = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (stream, peer) = listener.accept().await.unwrap();
+        let mut stream = ClientStream::new(Client::new(stream, peer));
+        let endless = async { while stream.write_all(&[0; 65536]).await.is_ok() {} };
+        tokio::time::timeout(PATIENCE * 2, endless).await.expect("it comes to an end");
     }
 }

@@ -12,6 +12,7 @@ pub mod request;
 pub mod respond;
 pub mod route;
 pub mod rules;
+pub mod stall;
 pub mod upgrade;
 pub mod upstream;
 pub mod worker;

@@ -213,7 +213,7 @@ impl Worker {
             .header_read_timeout(HEADER_TIMEOUT)
             .max_header_size(MAX_HEAD)
             .max_buf_size(MAX_HEAD + 8 * 1024)
-            .serve_connection(TokioIo::new(ClientStream(Arc::clone(&client))), service)
+            .serve_connection(TokioIo::new(ClientStream::new(Arc::clone(&client))), service)
             .with_upgrades();
         let mut connection = std::pin::pin!(connection);
         let is_late = stop.borrow().is_some();
