@@ -133,6 +133,11 @@ async fn faults_are_made_as_asked() {
     let garbage = raw(app.address().await, b"GET /ping HTTP/1.1\r\nhost: a\r\n\r\n", SILENCE).await;
     assert!(!garbage.is_empty() && !garbage.starts_with("HTTP"), "{garbage}");
 
+    let app = Running::start(&[("MODE", "two-lengths")]);
+    let twice = raw(app.address().await, b"GET /1 HTTP/1.1\r\n\r\n", SILENCE).await;
+    assert!(twice.contains("Content-Length: 3\r\nTransfer-Encoding: chunked\r\n"), "{twice}");
+    assert!(twice.ends_with("\r\n\r\n1\r\n1\r\n0\r\n\r\n"), "{twice}");
+
     let app = Running::start(&[("NEVER_ANSWER", "1")]);
     assert_eq!(raw(app.address().await, b"GET /ping HTTP/1.1\r\nhost: a\r\n\r\n", SILENCE).await, "");
 }
@@ -149,6 +154,21 @@ async fn a_single_one_serves_one_connection_at_a_time() {
     assert!(!second.is_finished());
     drop(first);
     assert_eq!(second.await.unwrap().unwrap().status, 200);
+}
+
+#[tokio::test]
+async fn a_connection_for_which_there_is_no_room_waits() {
+    let app = Running::start(&[("SINGLE", "1"), ("BACKLOG", "0")]);
+    let address = app.address().await;
+    let first = TcpStream::connect(address).await.unwrap();
+    // One is accepted, and one may wait: of three none else is let in.
+    let mut others: Vec<_> = (0..3).map(|_| Box::pin(TcpStream::connect(address))).collect();
+    let mut waiting = 0;
+    for other in &mut others {
+        waiting += usize::from(tokio::time::timeout(SILENCE, other).await.is_err());
+    }
+    assert!(waiting >= 1, "{waiting} of three wait");
+    drop(first);
 }
 
 #[tokio::test]

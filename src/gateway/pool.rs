@@ -54,7 +54,7 @@ pub struct Lease {
     pool: Rc<Pool>,
     sender: Sender,
     upload: Option<Arc<Progress>>,
-    keep: Duration,
+    keep: Option<Duration>,
     /// Last: what it lets in next must find the connection in the pool.
     claim: Claim,
 }
@@ -134,14 +134,15 @@ fn is_shared(claim: &Claim) -> bool {
 }
 
 impl Lease {
-    /// Binds the two together. `keep` is how long the connection may be idle afterwards.
+    /// Binds the two together. `keep` is how long the connection may be idle afterwards; `None`: it is of no more
+    /// use then.
     #[must_use]
     pub fn new(
         pool: Rc<Pool>,
         claim: Claim,
         sender: Sender,
         upload: Option<Arc<Progress>>,
-        keep: Duration,
+        keep: Option<Duration>,
     ) -> Self {
         Self { pool, sender, upload, keep, claim }
     }
@@ -149,8 +150,10 @@ impl Lease {
     /// The answer is complete: the connection can be used again, then the claim. An answer that came before the
     /// end of its request leaves the connection in the middle of an upload, of no more use.
     pub fn give_back(self) {
-        if self.upload.is_none_or(|upload| upload.done()) {
-            self.pool.put(&self.claim, self.sender, self.keep);
+        if let Some(keep) = self.keep
+            && self.upload.is_none_or(|upload| upload.done())
+        {
+            self.pool.put(&self.claim, self.sender, keep);
         }
         drop(self.claim);
     }

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
@@ -97,7 +98,11 @@ impl Exchange {
     }
 
     fn answered(self, response: Response<Incoming>, sender: Sender) -> (Response<Incoming>, Lease) {
-        let lease = Lease::new(self.pool, self.claim, sender, self.progress, self.keep_alive);
+        // Where an answer with both framings ends is in doubt, and so is what follows it, RFC 9112 section 6.3.
+        let headers = response.headers();
+        let in_doubt = headers.contains_key(TRANSFER_ENCODING) && headers.contains_key(CONTENT_LENGTH);
+        let keep = (!in_doubt).then_some(self.keep_alive);
+        let lease = Lease::new(self.pool, self.claim, sender, self.progress, keep);
         (response, lease)
     }
 

@@ -9,6 +9,7 @@ use hyper::body::Frame;
 
 use crate::proxy;
 use crate::support::http::{Call, Failure, get};
+use crate::support::wait::wait_for_async;
 use crate::support::wire::Wire;
 
 #[tokio::test]
@@ -52,6 +53,44 @@ async fn a_request_that_ends_its_replica_is_sent_to_one_more_at_most() {
     let answer = get(proxy.address(), "/exit").await;
     assert_eq!((answer.status, answer.reason()), (502, "upstream-connect"));
     assert_eq!(proxy.report().count("start"), 2);
+}
+
+/// The coding is what frames the body; a length beside it is taken off, and the connection is not trusted again.
+#[tokio::test]
+async fn an_answer_with_two_lengths_is_passed_on_with_one() {
+    let proxy = proxy(&[("MODE", "two-lengths")], "keep_alive: 60s").await;
+    for _ in 0..3 {
+        let mut wire = Wire::sent(proxy.address(), "GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+        let reply = wire.reply().await;
+        let framing = (reply.header("transfer-encoding"), reply.header("content-length"));
+        assert_eq!((reply.status(), framing), (200, ("chunked", "")), "{}", reply.head);
+        assert_eq!(reply.text(), "1", "the first of its connection to the replica");
+        assert!(wire.is_silent(), "nothing follows");
+    }
+}
+
+/// The request's own time is over while a connection is being made: that says nothing of the replica.
+#[tokio::test]
+async fn a_connect_that_the_deadline_cuts_short_leaves_the_replica_in() {
+    let proxy = proxy(&[("SINGLE", "1"), ("BACKLOG", "0")], "timeout: 700ms\nworkers: 1").await;
+    let address = proxy.address();
+    let before = get(address, "/id").await.text().to_owned();
+    // It occupies the replica, which lets in one more, and then none.
+    let ask = "GET /stream?chunks=100000&every_ms=20 HTTP/1.1\r\nHost: a\r\n\r\n";
+    let mut stream = Wire::sent(address, ask).await;
+    assert!(stream.head().await.starts_with("HTTP/1.1 200 "));
+    for _ in 0..4 {
+        let late = get(address, "/").await;
+        assert_eq!((late.status, late.reason()), (504, "upstream-timeout"));
+        assert_eq!(proxy.only_app().await["ready"], 1);
+    }
+    assert!(!proxy.log().contains("cannot be reached"), "nobody has suspected it");
+    drop(stream);
+    let again = wait_for_async("it is free again", || async {
+        Some(get(address, "/id").await).filter(|answer| answer.status == 200)
+    })
+    .await;
+    assert_eq!(again.text(), before);
 }
 
 #[tokio::test]

@@ -138,3 +138,16 @@ async fn rules_for_headers_change_in_place() {
     assert_eq!(after.text(), before.text(), "the same replica");
     assert_eq!(proxy.report().replicas().len(), 1);
 }
+
+/// The replica is spoken to in HTTP/1.1, which must name a host.
+#[tokio::test]
+async fn an_old_client_that_names_no_host_is_given_the_address_that_it_reached() {
+    let proxy = proxy(&[], "").await;
+    let mut wire = Wire::sent(proxy.address(), "GET /headers HTTP/1.0\r\n\r\n").await;
+    let reply = wire.reply().await;
+    let said: Value = serde_json::from_slice(&reply.body).unwrap();
+    assert_eq!(said["version"], "HTTP/1.1");
+    let reached = proxy.address().to_string();
+    assert_eq!(values(&said, "host"), [&reached]);
+    assert_eq!(values(&said, "x-forwarded-host"), [&reached]);
+}

@@ -5,6 +5,9 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+/// As many as the tests ever have waiting at once, and then some.
+const BACKLOG: u32 = 4096;
+
 /// What the environment asks for.
 #[derive(Debug, Clone)]
 pub(crate) struct Knobs {
@@ -23,6 +26,8 @@ pub(crate) struct Knobs {
     pub(crate) ignore_term: bool,
     /// `SINGLE`: one connection at a time; the others wait in the backlog.
     pub(crate) single: bool,
+    /// `BACKLOG`: how many connections may wait to be accepted; the kernel lets one more in.
+    pub(crate) backlog: u32,
     /// `KEEP_ALIVE_MS`: closes a connection that has been idle for so long.
     pub(crate) keep_alive: Option<Duration>,
     /// `READY_AFTER_MS`: `/healthz` answers 503 until so long after the start.
@@ -42,6 +47,8 @@ pub(crate) enum Manner {
     Silent,
     /// `MODE=garbage`: bytes that are no HTTP.
     Garbage,
+    /// `MODE=two-lengths`: each answer has a length beside its chunks.
+    TwoLengths,
 }
 
 impl Knobs {
@@ -50,8 +57,9 @@ impl Knobs {
         let manner = match (flag("NEVER_ANSWER"), text("MODE").as_deref()) {
             (true, _) => Manner::Silent,
             (false, Some("garbage")) => Manner::Garbage,
+            (false, Some("two-lengths")) => Manner::TwoLengths,
             (false, None | Some("http")) => Manner::Http,
-            (false, Some(other)) => panic!("MODE={other}: neither http nor garbage"),
+            (false, Some(other)) => panic!("MODE={other}: not http, garbage or two-lengths"),
         };
         Self {
             port: number("LISTEN_PORT").or_else(|| number("PORT")).unwrap_or(8080),
@@ -61,6 +69,7 @@ impl Knobs {
             never_listen: flag("NEVER_LISTEN"),
             ignore_term: flag("IGNORE_TERM"),
             single: flag("SINGLE"),
+            backlog: number("BACKLOG").unwrap_or(BACKLOG),
             keep_alive: millis("KEEP_ALIVE_MS"),
             ready_after: millis("READY_AFTER_MS").unwrap_or_default(),
             manner,

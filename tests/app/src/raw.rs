@@ -1,5 +1,5 @@
 //! The socket below HTTP: a stream that can be told to send nonsense instead of what HTTP writes to it, and
-//! the two manners of speaking no HTTP at all.
+//! the manners that HTTP would never show: to say nothing, nonsense, or two lengths at once.
 
 use std::io;
 use std::pin::Pin;
@@ -67,5 +67,24 @@ pub(crate) async fn say_nonsense(mut stream: TcpStream) {
     let mut buffer = vec![0; 4096];
     if stream.read(&mut buffer).await.is_ok_and(|count| count > 0) {
         let _ = stream.write_all(NONSENSE).await;
+    }
+}
+
+/// Answers each request with a length beside its chunks that is not theirs. The body is the request's number on
+/// this connection.
+pub(crate) async fn say_two_lengths(mut stream: TcpStream) {
+    let mut head = Vec::new();
+    for number in 1_u32.. {
+        head.clear();
+        while !head.ends_with(b"\r\n\r\n") {
+            if !stream.read_buf(&mut head).await.is_ok_and(|count| count > 0) {
+                return;
+            }
+        }
+        let (text, fields) = (number.to_string(), "Content-Length: 3\r\nTransfer-Encoding: chunked");
+        let answer = format!("HTTP/1.1 200 OK\r\n{fields}\r\n\r\n{:x}\r\n{text}\r\n0\r\n\r\n", text.len());
+        if stream.write_all(answer.as_bytes()).await.is_err() {
+            return;
+        }
     }
 }

@@ -22,9 +22,6 @@ use crate::knobs::{Knobs, Manner};
 use crate::raw::{self, Wire};
 use crate::routes::Routes;
 
-/// As many as the tests ever have waiting at once, and then some.
-const BACKLOG: u32 = 4096;
-
 /// Serves until SIGTERM, or until the environment says to end.
 pub(crate) async fn run(knobs: Knobs, journal: Arc<Journal>) -> ExitCode {
     // First of all: in a container this is process 1, which no signal without a handler reaches.
@@ -65,7 +62,7 @@ async fn live(knobs: &Knobs, journal: &Arc<Journal>, draining: watch::Receiver<b
         drained(draining).await;
         return Ok(());
     }
-    let listener = listen(knobs.port)?;
+    let listener = listen(knobs)?;
     journal.listening(listener.local_addr()?.port());
     let mut connections = JoinSet::new();
     loop {
@@ -87,11 +84,11 @@ async fn live(knobs: &Knobs, journal: &Arc<Journal>, draining: watch::Receiver<b
     Ok(())
 }
 
-fn listen(port: u16) -> io::Result<TcpListener> {
+fn listen(knobs: &Knobs) -> io::Result<TcpListener> {
     let socket = TcpSocket::new_v4()?;
     socket.set_reuseaddr(true)?;
-    socket.bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)))?;
-    socket.listen(BACKLOG)
+    socket.bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, knobs.port)))?;
+    socket.listen(knobs.backlog)
 }
 
 /// One connection, to its end.
@@ -100,6 +97,7 @@ async fn converse(stream: TcpStream, knobs: Knobs, journal: Arc<Journal>, draini
         Manner::Http => http(stream, &knobs, journal, draining).await,
         Manner::Silent => unless_drained(raw::say_nothing(stream), draining).await,
         Manner::Garbage => unless_drained(raw::say_nonsense(stream), draining).await,
+        Manner::TwoLengths => unless_drained(raw::say_two_lengths(stream), draining).await,
     }
 }
 
