@@ -221,8 +221,8 @@ fn hold_back(
         next.recent.pop_back();
     }
     next.recent.push_back((now, desired));
-    // Never more than was wanted last: only going down is delayed.
+    // Never more than was wanted last, or than a new file allows: only going down is delayed.
     let highest = next.recent.front().map_or(desired, |(_, count)| *count);
-    let kept = highest.min(next.desired.unwrap_or(desired));
+    let kept = highest.min(next.desired.unwrap_or(desired)).min(spec.max);
     if kept > desired { (kept, Reason::Delayed) } else { (desired, reason) }
 }

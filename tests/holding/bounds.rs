@@ -25,6 +25,10 @@ async fn nobody_waits_where_none_may() {
     let proxy = proxy(&[], "hold: {max: 0}").await;
     let refused = get(proxy.address(), "/id").await;
     assert_eq!((refused.status, refused.reason()), (503, "hold-full"));
+    // It is a wake all the same, and who comes later is served.
+    proxy.ready(1).await;
+    assert_eq!(get(proxy.address(), "/id").await.status, 200);
+    assert_eq!(proxy.report().count("start"), 1);
 }
 
 #[tokio::test]

@@ -142,6 +142,28 @@ async fn what_runs_changes_without_a_gap() {
     assert_eq!((proxy.report().open_at_sigterm(), proxy.report().count("abort")), (0, 0));
 }
 
+/// Whatever was wrong, it may be put right: nobody waits for the end of the back-off.
+#[tokio::test]
+async fn what_is_mended_is_tried_at_once() {
+    let proxy = proxy(&[("EXIT_AT_ONCE", "1")], "").await;
+    let address = proxy.address();
+    wait_for_async("it is backed off for long", || async {
+        let refused = get(address, "/id").await;
+        assert_eq!(refused.status, 503, "{}", refused.reason());
+        (refused.header("retry-after").parse::<u64>().expect("a number") >= 4).then_some(())
+    })
+    .await;
+    let broken = proxy.only_app().await["revision"].clone();
+    proxy.reload(&yaml::app(&[], ""));
+    wait_for_async("the file is taken", || async {
+        let revision = proxy.only_app().await["revision"].clone();
+        (!revision.is_null() && revision != broken).then_some(())
+    })
+    .await;
+    let answer = get(address, "/id").await;
+    assert_eq!(answer.status, 200, "{}", answer.reason());
+}
+
 #[tokio::test]
 async fn a_bad_file_changes_nothing_and_is_reported() {
     let proxy = proxy(&[], "").await;

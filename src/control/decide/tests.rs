@@ -243,3 +243,16 @@ fn by_memory_replicas_go_a_window_apart() {
     }
     assert_eq!(changes, [(1, 3), (12, 2), (23, 1)]);
 }
+
+/// The file may change under the counts that the delay remembers.
+#[test]
+fn the_delay_brings_nothing_back_that_was_given_up() {
+    let mut life = Life::of(AutoscaleSpec { scale_down_delay: secs(30), ..spec() });
+    assert_eq!(life.at(0, &load(5, 80.0)).desired, 8);
+    life.spec.max = 4;
+    assert_eq!(life.at(5, &load(8, 20.0)).desired, 4, "delayed, and still no more than may be");
+    life.spec.max = 10;
+    assert_eq!(life.at(6, &load(4, 20.0)).desired, 4, "as many as were wanted last, not the eight before");
+    assert_eq!(life.at(30, &load(4, 20.0)).desired, 4);
+    assert_eq!(life.at(31, &load(4, 20.0)).desired, 2, "the eight are over");
+}
