@@ -53,7 +53,7 @@ pub async fn until_ready(
         let tried = tokio::time::timeout_at(deadline, runtime.reach(endpoint, health)).await;
         let last = match tried {
             Ok(Ok(())) => return Ok(()),
-            Ok(Err(why)) => why,
+            Ok(Err(unreached)) => unreached.why,
             Err(_elapsed) => "no answer".to_owned(),
         };
         let next = (Instant::now() + pause).min(deadline);

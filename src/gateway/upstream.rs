@@ -19,7 +19,7 @@ use crate::app::replica::Claim;
 use crate::gateway::body::{Progress, Upload};
 use crate::gateway::pool::{Lease, Pool, Sender};
 use crate::gateway::respond::Reject;
-use crate::runtime::{Address, Endpoint};
+use crate::runtime::{Address, Endpoint, reach};
 
 /// A replica is on this host or on a network of it: one that has not accepted by then cannot be reached.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -91,7 +91,7 @@ impl Exchange {
 
     fn unconnected(&self, error: &io::Error, request: Request<Upload>) -> Failure {
         tracing::debug!(endpoint = %self.claim.replica().endpoint.address, %error, "cannot connect");
-        if says_unreachable(error) {
+        if reach::is_replicas(error) {
             self.claim.report_unreachable();
         }
         Failure { reject: Reject::UpstreamConnect, unsent: Some(request) }
@@ -143,24 +143,6 @@ impl Exchange {
         };
         (later > now).then_some(later)
     }
-}
-
-/// Whether the failure to connect is the replica's. A shortage of our own (files, ports, memory) is not.
-fn says_unreachable(error: &io::Error) -> bool {
-    use io::ErrorKind::{
-        ConnectionAborted, ConnectionRefused, ConnectionReset, HostUnreachable, NetworkUnreachable, NotFound,
-        TimedOut,
-    };
-    matches!(
-        error.kind(),
-        ConnectionAborted
-            | ConnectionRefused
-            | ConnectionReset
-            | HostUnreachable
-            | NetworkUnreachable
-            | NotFound
-            | TimedOut
-    )
 }
 
 async fn connect(endpoint: &Endpoint) -> io::Result<Sender> {

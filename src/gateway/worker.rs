@@ -32,7 +32,7 @@ use crate::gateway::route::RouteTable;
 /// requests: longer than the 60 s after which common load balancers give theirs up.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(75);
 
-/// How long a connection that was accepted in the last moment has for its first request.
+/// How long a connection that was accepted in the last moment before a stop, or after it, has for its first request.
 const LAST_CHANCE: Duration = Duration::from_secs(1);
 
 /// Asked of a client that has been silent for long, so that one that is gone without a word gives its claim back.
@@ -167,15 +167,24 @@ impl Worker {
             }
         };
         let mut stopping = std::pin::pin!(stopped(stop.clone()));
+        let mut failing = false;
         loop {
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
                 _ = &mut stopping => break,
             };
             match accepted {
-                Ok((stream, peer)) => self.welcome(stream, peer, &stop),
+                Ok((stream, peer)) => {
+                    failing = false;
+                    self.welcome(stream, peer, &stop);
+                }
                 Err(error) => {
-                    tracing::warn!(%error, "cannot accept a connection");
+                    // Out of files there are twenty a second: the first is for the operator.
+                    if std::mem::replace(&mut failing, true) {
+                        tracing::debug!(%error, "cannot accept a connection");
+                    } else {
+                        tracing::warn!(%error, "cannot accept a connection");
+                    }
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             }
@@ -216,12 +225,11 @@ impl Worker {
             .serve_connection(TokioIo::new(ClientStream::new(Arc::clone(&client))), service)
             .with_upgrades();
         let mut connection = std::pin::pin!(connection);
-        let is_late = stop.borrow().is_some();
+        // Told to end before it has read anything, the parser would close without a word.
+        let chance = Instant::now() + LAST_CHANCE;
         let mut stopping = std::pin::pin!(async {
             stopped(stop).await;
-            if is_late {
-                tokio::time::sleep(LAST_CHANCE).await;
-            }
+            tokio::time::sleep_until(chance).await;
         });
         let ended = tokio::select! {
             ended = connection.as_mut() => ended,

@@ -25,6 +25,7 @@ use self::process::{ProcessRuntime, ProcessSettings};
 use crate::config::spec::{HealthSpec, ProxySpec, RuntimeKind, Workload};
 
 pub use identity::Identity;
+pub use reach::Unreached;
 
 /// Tells a replica where its app's workspace is, unless its `env` says something else.
 const WORKSPACE_VARIABLE: &str = "JCLOUD_WORKSPACE";
@@ -84,13 +85,12 @@ pub trait Runtime: Send + Sync + 'static {
     /// What happens to replicas without our asking, from now on. The task behind it ends when the receiver is dropped.
     fn watch(&self) -> mpsc::Receiver<Event>;
 
-    /// Tries once whether a replica can be reached and, where `health` has a path, answers well. The error is what
-    /// it met with, for people.
+    /// Tries once whether a replica can be reached and, where `health` has a path, answers well.
     fn reach<'a>(
         &'a self,
         endpoint: &'a Endpoint,
         health: &'a HealthSpec,
-    ) -> BoxFuture<'a, Result<(), String>> {
+    ) -> BoxFuture<'a, Result<(), Unreached>> {
         Box::pin(reach::once(endpoint, health, "localhost"))
     }
 

@@ -1,5 +1,7 @@
 //! Reaching a replica once: a connection, and where a health path is given an answer that is good.
 
+use std::io;
+
 use bytes::Bytes;
 use http::Request;
 use http_body_util::Empty;
@@ -11,18 +13,58 @@ use tokio::net::{TcpStream, UnixStream};
 use crate::config::spec::HealthSpec;
 use crate::runtime::{Address, Endpoint};
 
+/// Why a replica was not reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unreached {
+    /// What the attempt met with, for people.
+    pub why: String,
+    /// Whether that was a shortage of our own, which says nothing of the replica.
+    pub ours: bool,
+}
+
+impl From<String> for Unreached {
+    fn from(why: String) -> Self {
+        Self { why, ours: false }
+    }
+}
+
 /// One attempt, as a client that asks for `host`.
 ///
 /// # Errors
-/// What it met with, for people.
-pub async fn once(endpoint: &Endpoint, health: &HealthSpec, host: &str) -> Result<(), String> {
+/// See [`Unreached`].
+pub async fn once(endpoint: &Endpoint, health: &HealthSpec, host: &str) -> Result<(), Unreached> {
     tokio::time::timeout(health.timeout, attempt(endpoint, health.path.as_deref(), host))
         .await
-        .unwrap_or_else(|_| Err(format!("no answer from {} in {:?}", endpoint.address, health.timeout)))
+        .unwrap_or_else(
+            |_| Err(format!("no answer from {} in {:?}", endpoint.address, health.timeout).into()),
+        )
 }
 
-async fn attempt(endpoint: &Endpoint, path: Option<&str>, host: &str) -> Result<(), String> {
-    let refused = |error: std::io::Error| format!("nothing listens at {}: {error}", endpoint.address);
+/// Whether the failure to connect is the replica's. A shortage of our own (files, ports, memory) is not.
+#[must_use]
+pub fn is_replicas(error: &io::Error) -> bool {
+    use io::ErrorKind::{
+        ConnectionAborted, ConnectionRefused, ConnectionReset, HostUnreachable, NetworkUnreachable, NotFound,
+        TimedOut,
+    };
+    matches!(
+        error.kind(),
+        ConnectionAborted
+            | ConnectionRefused
+            | ConnectionReset
+            | HostUnreachable
+            | NetworkUnreachable
+            | NotFound
+            | TimedOut
+    )
+}
+
+async fn attempt(endpoint: &Endpoint, path: Option<&str>, host: &str) -> Result<(), Unreached> {
+    let refused = |error: io::Error| {
+        let ours = !is_replicas(&error);
+        let what = if ours { "cannot connect to" } else { "nothing listens at" };
+        Unreached { why: format!("{what} {}: {error}", endpoint.address), ours }
+    };
     match &endpoint.address {
         Address::Tcp(address) => ask(TcpStream::connect(address).await.map_err(refused)?, path, host).await,
         Address::Unix(socket) => ask(UnixStream::connect(socket).await.map_err(refused)?, path, host).await,
@@ -33,9 +75,9 @@ async fn ask(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     path: Option<&str>,
     host: &str,
-) -> Result<(), String> {
+) -> Result<(), Unreached> {
     let Some(path) = path else { return Ok(()) };
-    let bad = |error: &dyn std::fmt::Display| format!("GET {path}: {error}");
+    let bad = |error: &dyn std::fmt::Display| Unreached::from(format!("GET {path}: {error}"));
     let (mut sender, connection) =
         http1::handshake(TokioIo::new(stream)).await.map_err(|error| bad(&error))?;
     let request = Request::get(path)

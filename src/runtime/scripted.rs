@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 
 use super::{
     Address, Change, Endpoint, Event, Exit, Found, MemoryUse, Protocol, ReplicaId, Reply, Revision, Runtime,
-    RuntimeError, StartOrder, Started, Status,
+    RuntimeError, StartOrder, Started, Status, Unreached,
 };
 use crate::config::spec::{HealthSpec, Workload};
 
@@ -309,13 +309,17 @@ impl Runtime for Scripted {
         receiver
     }
 
-    fn reach<'a>(&'a self, endpoint: &'a Endpoint, _: &'a HealthSpec) -> BoxFuture<'a, Result<(), String>> {
+    fn reach<'a>(
+        &'a self,
+        endpoint: &'a Endpoint,
+        _: &'a HealthSpec,
+    ) -> BoxFuture<'a, Result<(), Unreached>> {
         Box::pin(async move {
             let world = self.world();
             let now = tokio::time::Instant::now();
             match world.replicas.get(&port(&endpoint.address)) {
                 Some(scene) if scene.runs && !scene.sick && now >= scene.ready_at => Ok(()),
-                _ => Err("nothing listens".to_owned()),
+                _ => Err("nothing listens".to_owned().into()),
             }
         })
     }

@@ -5,6 +5,7 @@ mod support;
 
 mod looking;
 mod reloading;
+mod shortage;
 mod starting;
 mod stopping;
 

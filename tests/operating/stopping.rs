@@ -7,6 +7,7 @@ use crate::proxy;
 use crate::support::http::{Call, get};
 use crate::support::processes::Mark;
 use crate::support::proxy::Setup;
+use crate::support::sockets;
 use crate::support::wait::{wait_for_async, wait_until};
 use crate::support::wire::Wire;
 use crate::support::yaml;
@@ -36,6 +37,70 @@ async fn what_runs_is_finished_and_nothing_new_is_taken() {
     assert_eq!(pieces, 15);
     assert_eq!(proxy.ended().await.code(), Some(0));
     assert_eq!(proxy.report().count("abort"), 0);
+}
+
+/// The kernel has taken their connections and their requests; the proxy has not looked yet when it is told to stop.
+#[tokio::test]
+async fn who_waits_to_be_accepted_is_answered() {
+    let mut proxy = proxy(&[], "workers: 2").await;
+    let address = proxy.address();
+    assert_eq!(get(address, "/id").await.status, 200);
+    proxy.signal(Signal::STOP);
+    let mut waiting = Vec::new();
+    for _ in 0..400 {
+        waiting.push(Wire::sent(address, "GET /id HTTP/1.1\r\nHost: a\r\n\r\n").await);
+    }
+    proxy.signal(Signal::TERM);
+    proxy.signal(Signal::CONT);
+    for (at, wire) in waiting.iter_mut().enumerate() {
+        let reply = wire.reply().await;
+        let said = (reply.status(), reply.header("x-pilotlight-reason"));
+        assert!(said == (200, "") || said == (503, "shutting-down"), "{at}: {said:?}");
+    }
+    assert_eq!(proxy.ended().await.code(), Some(0));
+}
+
+/// One request on one connection.
+async fn ask(wire: &mut Wire, host: &str) {
+    wire.send(format!("GET /id HTTP/1.1\r\nHost: {host}\r\n\r\n")).await;
+    assert_eq!(wire.reply().await.status(), 200);
+}
+
+/// What connects another's client to a replica may live on the thread of a worker that has no client any more.
+#[tokio::test]
+async fn a_worker_stays_for_the_connections_of_others() {
+    let keys = |host: &str, more: &str| format!("host: {host}\nkeep_alive: 300s\n{more}");
+    let (own, shared) = (keys("own.test", ""), keys("shared.test", "max_concurrency: 1"));
+    let apps = yaml::apps(&[("own", &[], &own), ("shared", &[], &shared)]);
+    let setup = Setup::process(&format!("workers: 2\nshutdown_timeout: 300s\n{apps}"));
+    let mut proxy = setup.start().await;
+    let mut one = Wire::open(proxy.address()).await;
+    ask(&mut one, "own.test").await;
+    // Each worker keeps connections of its own: who needs another one is a client of the other.
+    let before = sockets::to_first_replica(&proxy.report());
+    let mut same = Vec::new();
+    let mut other = loop {
+        let mut next = Wire::open(proxy.address()).await;
+        ask(&mut next, "own.test").await;
+        if sockets::to_first_replica(&proxy.report()) > before {
+            break next;
+        }
+        same.push(next);
+        assert!(same.len() < 100, "all are of one worker");
+    };
+    // The first worker makes the connection, the second one's client uses it.
+    ask(&mut one, "shared.test").await;
+    other.send("GET /stream?chunks=20&every_ms=100 HTTP/1.1\r\nHost: shared.test\r\n\r\n").await;
+    other.head().await;
+    drop((one, same));
+    proxy.signal(Signal::TERM);
+    let mut pieces = 0;
+    while other.chunk().await.is_some() {
+        pieces += 1;
+    }
+    assert_eq!(pieces, 20);
+    // Not at the deadline, which no test would live to see.
+    assert_eq!(proxy.ended().await.code(), Some(0));
 }
 
 #[tokio::test]

@@ -1,29 +1,20 @@
 //! Connections on both sides: which are kept, which are closed, and what a request survives.
 
-use std::fs;
 use std::time::Duration;
 
 use crate::proxy;
 use crate::support::http::{Call, Connection};
 use crate::support::load;
-use crate::support::proxy::Proxy;
+use crate::support::sockets;
+use crate::support::wait::wait_until;
 use crate::support::wire::Wire;
-
-/// How many connections to the replica there are or lately were.
-fn upstream_connections(proxy: &Proxy) -> usize {
-    let report = proxy.report();
-    let port = report.events("listening")[0]["port"].as_u64().expect("it says where it listens");
-    let port = format!(":{port:04X}");
-    let table = fs::read_to_string("/proc/net/tcp").expect("Linux has it");
-    table.lines().filter(|line| line.split_whitespace().nth(2).is_some_and(|it| it.ends_with(&port))).count()
-}
 
 #[tokio::test]
 async fn both_sides_are_kept_alive() {
     let proxy = proxy(&[], "keep_alive: 60s").await;
     let mut connection = Connection::open(proxy.address()).await.unwrap();
     assert_eq!(connection.send(Call::get(proxy.address(), "/id")).await.unwrap().status, 200);
-    let before = upstream_connections(&proxy);
+    let before = sockets::to_first_replica(&proxy.report());
     assert!(before > 0, "the one that is kept is seen");
     for _ in 0..10 {
         let echoed = connection.send(Call::post(proxy.address(), "/echo", "x")).await.unwrap();
@@ -34,8 +25,22 @@ async fn both_sides_are_kept_alive() {
             204
         );
     }
-    assert_eq!(upstream_connections(&proxy), before, "thirty requests made no connection of their own");
+    assert_eq!(
+        sockets::to_first_replica(&proxy.report()),
+        before,
+        "thirty requests made no connection of their own"
+    );
     assert!(!connection.is_closed());
+}
+
+/// A client that is gone without a word would keep its place for ever: the kernel asks it whether it is there.
+#[tokio::test]
+async fn a_silent_client_is_asked_whether_it_is_there() {
+    let proxy = proxy(&[], "").await;
+    let mut wire = Wire::sent(proxy.address(), "GET /id HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    assert_eq!(wire.reply().await.status(), 200);
+    let asks = || sockets::timer(proxy.address(), wire.local()) == "02";
+    wait_until("its keep-alive timer runs", asks).await;
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@ pub(crate) mod neighbour;
 pub(crate) mod processes;
 pub(crate) mod proxy;
 pub(crate) mod relay;
+pub(crate) mod sockets;
 pub(crate) mod wait;
 pub(crate) mod wire;
 pub(crate) mod yaml;

@@ -60,6 +60,11 @@ impl Wire {
         wire
     }
 
+    /// This side's address.
+    pub(crate) fn local(&self) -> SocketAddr {
+        self.stream.local_addr().expect("the connection stands")
+    }
+
     /// Sends bytes as they are.
     pub(crate) async fn send(&mut self, bytes: impl AsRef<[u8]>) {
         let sending = self.stream.write_all(bytes.as_ref());

@@ -12,7 +12,7 @@ use crate::config::spec::{HealthSpec, Workload};
 use crate::control::backoff::Backoff;
 use crate::control::probe::{self, Lost, StartError};
 use crate::runtime::{
-    Endpoint, MemoryUse, ReplicaId, Revision, Runtime, RuntimeError, StartOrder, Started, Status,
+    Endpoint, MemoryUse, ReplicaId, Revision, Runtime, RuntimeError, StartOrder, Started, Status, Unreached,
 };
 
 /// How many lines of a failed replica's output are logged.
@@ -161,7 +161,10 @@ impl Watch {
                 Ok(()) if was_well => failures = 0,
                 Ok(()) => return Report::Health(self.slot, true),
                 Err(_) if !was_well => {}
-                Err(why) => {
+                Err(Unreached { why, ours: true }) => {
+                    tracing::warn!(app = self.app.name, why, "a health check could not be made");
+                }
+                Err(Unreached { why, ours: false }) => {
                     failures += 1;
                     let endpoint = &self.replica.endpoint.address;
                     tracing::warn!(app = self.app.name, %endpoint, failures, why, "health check failed");

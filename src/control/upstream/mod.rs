@@ -20,7 +20,7 @@ use crate::control::observe::Lit;
 use crate::control::status::Status;
 use crate::control::supervisor::Message;
 use crate::control::upstream::peers::{Peers, Try, Turn};
-use crate::runtime::reach;
+use crate::runtime::{Unreached, reach};
 
 pub use resolve::Resolver;
 
@@ -60,7 +60,7 @@ pub struct Parts {
 /// What a task of its own has to say.
 enum Report {
     LookedUp(Origin, Result<Vec<SocketAddr>, String>),
-    Checked(u64, Result<(), String>),
+    Checked(u64, Result<(), Unreached>),
 }
 
 /// Whether an app is run by [`Upstream`].

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::app::clock::Millis;
 use crate::app::replica::Replica;
 use crate::config::spec::{HealthSpec, Origin};
-use crate::runtime::{Address, Endpoint, Protocol};
+use crate::runtime::{Address, Endpoint, Protocol, Unreached};
 
 /// Failed checks in a row before one that was up is taken out.
 const UNHEALTHY: u32 = 3;
@@ -107,9 +107,13 @@ impl Peer {
     }
 
     /// Enters a try's outcome; gives what that has changed.
-    fn checked(&mut self, outcome: Result<(), String>, interval: Duration, now: Millis) -> Option<Turn> {
+    fn checked(&mut self, outcome: Result<(), Unreached>, interval: Duration, now: Millis) -> Option<Turn> {
         self.checking = false;
-        match (outcome, &mut self.state) {
+        if matches!(&outcome, Err(Unreached { ours: true, .. })) {
+            self.due = now.after(interval);
+            return None;
+        }
+        match (outcome.map_err(|unreached| unreached.why), &mut self.state) {
             (Ok(()), State::Up { failures }) => {
                 *failures = 0;
                 self.due = now.after(interval);
@@ -250,7 +254,7 @@ impl Peers {
     pub fn checked(
         &mut self,
         key: u64,
-        outcome: Result<(), String>,
+        outcome: Result<(), Unreached>,
         health: &HealthSpec,
         now: Millis,
     ) -> Option<Turn> {

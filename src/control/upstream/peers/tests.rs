@@ -33,7 +33,12 @@ fn named(addresses: &[&str]) -> Peers {
 /// Makes all tries that are due, with this outcome for each; gives what has turned.
 fn check(peers: &mut Peers, now: u64, outcome: impl Fn(&Try) -> Result<(), String>) -> Vec<Turn> {
     let tries = peers.tries(Millis(now));
-    tries.iter().filter_map(|it| peers.checked(it.key, outcome(it), &health(10), Millis(now))).collect()
+    tries
+        .iter()
+        .filter_map(|it| {
+            peers.checked(it.key, outcome(it).map_err(Unreached::from), &health(10), Millis(now))
+        })
+        .collect()
 }
 
 fn up(peers: &Peers) -> Vec<String> {
@@ -68,7 +73,7 @@ fn three_failed_checks_take_it_out_and_one_good_one_brings_it_back() {
         let due = peers.tries(Millis(now));
         for it in &due {
             tried.push(now - 30_000);
-            peers.checked(it.key, bad(), &health(10), Millis(now));
+            peers.checked(it.key, bad().map_err(Unreached::from), &health(10), Millis(now));
         }
     }
     assert_eq!(tried, [50, 100, 200, 400, 800, 1600, 2600, 3600, 4600, 5600]);

@@ -1,0 +1,27 @@
+//! What the kernel says of this machine's TCP connections.
+
+use std::fs;
+use std::net::SocketAddr;
+
+use super::app::Report;
+
+/// How many connections there are, or lately were, to the replica that listened first.
+pub(crate) fn to_first_replica(report: &Report) -> usize {
+    let listening = report.events("listening");
+    let port = listening[0]["port"].as_u64().expect("it says where it listens");
+    let port = format!(":{port:04X}");
+    rows().iter().filter(|row| row.get(2).is_some_and(|it| it.ends_with(&port))).count()
+}
+
+/// Which timer runs at one end of a connection: `02` is the one for silence, `00` is none.
+pub(crate) fn timer(of: SocketAddr, peer: SocketAddr) -> String {
+    let [of, peer] = [of, peer].map(|end| format!(":{:04X}", end.port()));
+    let rows = rows();
+    let row = rows.iter().find(|row| row[1].ends_with(&of) && row[2].ends_with(&peer));
+    row.expect("the connection stands")[5].chars().take(2).collect()
+}
+
+fn rows() -> Vec<Vec<String>> {
+    let table = fs::read_to_string("/proc/net/tcp").expect("Linux has it");
+    table.lines().map(|line| line.split_whitespace().map(str::to_owned).collect()).collect()
+}
