@@ -1,7 +1,7 @@
 //! Who we are to a registry: what `docker login` has left in `~/.docker/config.json`, or in a helper that the
 //! file names. Nothing is kept here, and nothing is logged but that something could not be read.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
@@ -21,11 +21,15 @@ const HELPER: Duration = Duration::from_secs(10);
 /// The user name by which a helper says that the secret is a token.
 const TOKEN: &str = "<token>";
 
+/// The words by which a helper says that it has nothing for a registry.
+const NOT_FOUND: &str = "credentials not found in native keychain";
+
 /// Docker's client configuration, as far as it concerns registries.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub(super) struct Credentials {
-    auths: HashMap<String, Auth>,
+    /// In an order of their own, so that of several spellings of one host the same is taken each time.
+    auths: BTreeMap<String, Auth>,
     creds_store: Option<String>,
     cred_helpers: HashMap<String, String>,
 }
@@ -58,7 +62,7 @@ struct Answer {
 impl Credentials {
     /// Reads `$DOCKER_CONFIG/config.json` or `~/.docker/config.json`; without one there are no credentials.
     pub(super) async fn load() -> Self {
-        let Some(path) = config_file() else { return Self::default() };
+        let Some(path) = config_file().await else { return Self::default() };
         match tokio::fs::read(&path).await {
             Ok(bytes) => serde_json::from_slice(&bytes).unwrap_or_else(|error| {
                 tracing::warn!(path = %path.display(), %error, "Docker's configuration makes no sense: pulling without credentials");
@@ -82,9 +86,10 @@ impl Credentials {
         {
             return Some(found);
         }
-        let spellings =
-            [key.to_owned(), format!("https://{key}"), format!("https://{key}/v1/"), format!("http://{key}")];
-        spellings.iter().find_map(|spelling| self.auths.get(spelling)).and_then(|auth| auth.decode(key))
+        // Entries may be written as addresses; as Docker reads them, the host alone counts then.
+        let same_host =
+            || self.auths.iter().find(|(written, _)| host(written) == host(key)).map(|(_, auth)| auth);
+        self.auths.get(key).or_else(same_host).and_then(|auth| auth.decode(key))
     }
 
     /// For all registries that `references` name, as the build call takes them.
@@ -126,10 +131,34 @@ impl Auth {
     }
 }
 
-fn config_file() -> Option<PathBuf> {
+/// The host that an address or a bare name means.
+fn host(written: &str) -> &str {
+    let bare =
+        written.strip_prefix("https://").or_else(|| written.strip_prefix("http://")).unwrap_or(written);
+    bare.split('/').next().unwrap_or(bare)
+}
+
+async fn config_file() -> Option<PathBuf> {
     let set = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let folder = set("DOCKER_CONFIG").or_else(|| Some(set("HOME")?.join(".docker")))?;
-    Some(folder.join("config.json"))
+    if let Some(folder) = set("DOCKER_CONFIG") {
+        return Some(folder.join("config.json"));
+    }
+    let home = match set("HOME") {
+        Some(home) => home,
+        // A service that systemd starts has no HOME unless its unit names a user.
+        None => home_of(
+            rustix::process::getuid().as_raw(),
+            &tokio::fs::read_to_string("/etc/passwd").await.ok()?,
+        )?,
+    };
+    Some(home.join(".docker/config.json"))
+}
+
+/// The home of a user, as `passwd` has it.
+fn home_of(user: u32, passwd: &str) -> Option<PathBuf> {
+    let mut users = passwd.lines().map(|line| line.split(':').collect::<Vec<_>>());
+    let fields = users.find(|fields| fields.get(2).and_then(|id| id.parse().ok()) == Some(user))?;
+    fields.get(5).filter(|home| !home.is_empty()).map(PathBuf::from)
 }
 
 /// Asks `docker-credential-<helper>` for the secret of the registry `key`.
@@ -152,11 +181,23 @@ async fn ask(helper: &str, key: &str) -> Option<DockerCredentials> {
         }
     };
     if !output.status.success() {
-        // Most often: there are none for this registry.
-        tracing::debug!(program, registry = key, "the credential helper has no credentials");
+        // It complains on either.
+        let complaint = [output.stdout, output.stderr].concat();
+        let complaint = String::from_utf8_lossy(&complaint);
+        if complaint.trim() == NOT_FOUND {
+            tracing::debug!(program, registry = key, "the credential helper has no credentials");
+        } else {
+            tracing::warn!(program, registry = key, status = %output.status, complaint = complaint.trim(), "the credential helper fails: pulling without its credentials");
+        }
         return None;
     }
-    let answer: Answer = serde_json::from_slice(&output.stdout).ok()?;
+    let answer: Answer = match serde_json::from_slice(&output.stdout) {
+        Ok(answer) => answer,
+        Err(error) => {
+            tracing::warn!(program, registry = key, %error, "the credential helper's answer makes no sense: pulling without its credentials");
+            return None;
+        }
+    };
     let mut found = DockerCredentials { serveraddress: Some(key.to_owned()), ..Default::default() };
     if answer.username == TOKEN {
         found.identitytoken = Some(answer.secret);
@@ -172,11 +213,15 @@ async fn run(program: &str, input: &str) -> std::io::Result<std::process::Output
         .arg("get")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
-        .stderr(Stdio::null())
+        .stderr(Stdio::piped())
         .kill_on_drop(true)
         .spawn()?;
     if let Some(mut stdin) = child.stdin.take() {
-        stdin.write_all(input.as_bytes()).await?;
+        match stdin.write_all(input.as_bytes()).await {
+            // One that knows a single registry need not read which is meant.
+            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {}
+            written => written?,
+        }
     }
     child.wait_with_output().await
 }
@@ -200,6 +245,35 @@ mod tests {
         assert_eq!(ghcr.identitytoken.as_deref(), Some("t"));
         assert_eq!(config.of(&Reference::parse("quay.io/me/app")).await, None);
         assert_eq!(config.of(&Reference::parse("other.example/app")).await, None);
+    }
+
+    #[tokio::test]
+    async fn an_entry_may_be_an_address() {
+        for written in [
+            "r.example:5000",
+            "https://r.example:5000/v2/",
+            "http://r.example:5000/",
+            "https://r.example:5000",
+        ] {
+            let config = parse(&format!(r#"{{"auths": {{"{written}": {{"auth": "bWU6eA=="}}}}}}"#));
+            assert!(config.of(&Reference::parse("r.example:5000/app")).await.is_some(), "{written}");
+            assert!(config.of(&Reference::parse("r.example/app")).await.is_none(), "{written}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_helper_need_not_listen() {
+        let more_than_a_pipe_holds = "x".repeat(1 << 20);
+        let output = run("true", &more_than_a_pipe_holds).await.unwrap();
+        assert!(output.status.success());
+    }
+
+    #[test]
+    fn who_has_no_home_in_the_environment_has_one_in_passwd() {
+        let passwd = "root:x:0:0:root:/root:/bin/bash\nnobody:x:65534:65534::/nonexistent:\nodd\n";
+        assert_eq!(home_of(0, passwd), Some("/root".into()));
+        assert_eq!(home_of(65534, passwd), Some("/nonexistent".into()));
+        assert_eq!(home_of(7, passwd), None);
     }
 
     #[tokio::test]
