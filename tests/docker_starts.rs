@@ -71,7 +71,8 @@ async fn an_image_that_is_nowhere() {
     let stage = Stage::new("image: 'no-such-image:1'").await;
     let answer = stage.refused("runtime: ").await;
     assert!(answer.reason().contains("no-such-image:1"), "{}", answer.reason());
-    stage.logged("check its name, and `docker login` if it is private").await;
+    // Which registry is asked, and what that says, depends on the machine's network; docker_registry.rs has one.
+    stage.logged("is not on this host and cannot be pulled").await;
     stage.nothing_is_left().await;
 }
 

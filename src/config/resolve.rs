@@ -74,6 +74,7 @@ fn proxy(
         docker: DockerSpec {
             socket: docker.socket.get().map(|path| reader.resolve(&path.0)),
             network: docker.network.get().map(|word| word.0.clone()),
+            pull_timeout: time(docker.pull_timeout, 120),
             allow: allow.unwrap_or_default(),
         },
         admin: overrides.admin.unwrap_or(admin.or(ADMIN)),

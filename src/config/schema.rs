@@ -184,6 +184,8 @@ table! {
     DockerFile, "docker" {
         socket: SocketPath, "`DOCKER_HOST` where it names a socket, else `/var/run/docker.sock`", "The engine's Unix socket";
         network: Word, "one of the proxy's own", "Network that replicas join";
+        pull_timeout: SomeTime, "`2m`",
+            "A pull of an image of which nothing has come for so long is given up, and tried again";
         allow: Many<HostPath>, "none", "Folders of the host that `volumes` may mount, with all below them";
     }
 }

@@ -94,14 +94,22 @@ pub enum RuntimeKind {
 }
 
 /// How to reach the Docker Engine, and what containers may do.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DockerSpec {
     /// The engine's socket; `None` means `DOCKER_HOST` where it names a Unix socket, else `/var/run/docker.sock`.
     pub socket: Option<PathBuf>,
     /// The network that replicas join; `None` means one of this instance's own.
     pub network: Option<String>,
+    /// How long a pull may go without any progress.
+    pub pull_timeout: Duration,
     /// Host paths that `volumes` may name, with all that lies below them; absolute.
     pub allow: Vec<PathBuf>,
+}
+
+impl Default for DockerSpec {
+    fn default() -> Self {
+        Self { socket: None, network: None, pull_timeout: Duration::from_mins(2), allow: Vec::new() }
+    }
 }
 
 /// What is logged, and how.

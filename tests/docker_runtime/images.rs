@@ -141,7 +141,7 @@ async fn an_image_that_cannot_be_had_says_why() {
     let Err(RuntimeError::Image(text)) = lab.runtime.prepare("web", &Arc::new(workload.clone())).await else {
         panic!("found it")
     };
-    assert!(text.contains("127.0.0.1:1/no/such-image:1") && text.contains("check its name"), "{text}");
+    assert!(text.contains("127.0.0.1:1/no/such-image:1") && text.contains("cannot be reached"), "{text}");
 
     workload.source = Source::Image("Not An Image".into());
     let Err(RuntimeError::Image(text)) = lab.runtime.prepare("web", &Arc::new(workload.clone())).await else {

@@ -72,7 +72,8 @@ impl DockerRuntime {
         if let Some(image) = self.inspect_image(reference).await? {
             return Ok(image);
         }
-        let pulled = tokio::time::timeout(LONGEST, pull::pull(&self.engine, reference)).await;
+        let pull = pull::pull(&self.engine, reference, self.pull_timeout);
+        let pulled = tokio::time::timeout(LONGEST, pull).await;
         pulled.unwrap_or_else(|_| Err(too_long(&format!("pull image {reference}"))))?;
         drop(turn);
         let pulled = self.inspect_image(reference).await?;

@@ -65,6 +65,8 @@ pub struct DockerRuntime {
     state_dir: PathBuf,
     network: Network,
     turns: Turns,
+    /// How long a pull may go without any progress.
+    pull_timeout: Duration,
     /// IDs of images that bring an init of their own; filled by preparing.
     own_init: DashSet<String>,
     /// The ID of the image that was last built for each app.
@@ -81,6 +83,7 @@ impl DockerRuntime {
         Self {
             engine: Arc::new(Engine::at(spec.socket)),
             network: Network::new(spec.network, &instance),
+            pull_timeout: spec.pull_timeout,
             identity: instance,
             state_dir,
             turns: Turns::new(),

@@ -1,7 +1,7 @@
 //! What an image is called, taken apart the way Docker does.
 
 /// The registry that is meant where none is named.
-const HUB: &str = "docker.io";
+pub(super) const HUB: &str = "docker.io";
 
 /// A reference such as `ghcr.io/me/app:1.2`, as far as pulling needs it.
 #[derive(Debug, Clone, PartialEq, Eq)]
