@@ -9,7 +9,7 @@ use crate::app::clock::Millis;
 use crate::app::replica::Replica;
 use crate::app::{Trouble, TroubleKind};
 use crate::control::probe;
-use crate::control::supervisor::slot::{Owned, Phase, Running, Slot, Starting, Unwell};
+use crate::control::supervisor::slot::{Phase, Running, Slot, Starting, Unwell};
 use crate::control::supervisor::tasks::{self, Launch, Report};
 use crate::control::supervisor::{Stage, Supervisor};
 use crate::runtime::{ReplicaId, Revision, RuntimeError, StartOrder};
@@ -106,22 +106,6 @@ impl Supervisor {
     pub(super) fn next_number(&mut self) -> u64 {
         self.numbers += 1;
         self.numbers
-    }
-
-    /// Asks the runtime what there is to run, unless it is being asked already.
-    pub(super) fn prepare(&mut self) {
-        let wanted = &self.policy.spec.workload;
-        if self.preparing.as_ref().is_some_and(|(workload, _)| **workload == *wanted) {
-            return;
-        }
-        let (app, workload) = (self.app.name.clone(), Arc::new(wanted.clone()));
-        let (runtime, asked) = (Arc::clone(&self.runtime), Arc::clone(&workload));
-        let task = self.tasks.spawn(async move {
-            let prepared = runtime.prepare(&app, &asked).await;
-            Report::Prepared(asked, prepared)
-        });
-        // What was being prepared for an earlier file ends with its task.
-        self.preparing = Some((workload, Owned(task)));
     }
 
     /// Gives up so many of the current revision: first those that are only starting, then those with the fewest
@@ -329,10 +313,6 @@ impl Supervisor {
             // Held again from now on: the next attempt may succeed.
             if self.app.trouble().is_some_and(|trouble| trouble.refuse) {
                 self.set_trouble(None);
-            }
-            // What serves is of an earlier file, since that of the present one could not be prepared.
-            if self.revision.as_ref().is_some_and(|it| *it.workload != self.policy.spec.workload) {
-                self.prepare();
             }
         }
         for slot in &self.slots {

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use crate::app::clock::{self, Millis};
 use crate::app::replica::Replica;
 use crate::app::{Policy, Trouble, TroubleKind};
-use crate::config::spec::{Metric, Workload};
+use crate::config::spec::Metric;
 use crate::control::observe::{self, Lit};
 use crate::control::probe::{Lost, StartError};
 use crate::control::supervisor::slot::{Phase, Running, Slot, Unwell};
 use crate::control::supervisor::tasks::{self, Failed, Report};
 use crate::control::supervisor::{Message, Stage, Supervisor};
-use crate::runtime::{Change, Endpoint, Found, ReplicaId, Revision, RuntimeError, Started, Status};
+use crate::runtime::{Change, Endpoint, Found, ReplicaId, RuntimeError, Started, Status};
 
 impl Supervisor {
     /// Enters what the control plane says.
@@ -51,6 +51,7 @@ impl Supervisor {
         self.app.set_trouble(Some(Trouble { kind, why, refuse: true, retry_at: now }));
         self.stage = stage;
         self.setbacks.give_up();
+        self.preparing.close();
     }
 
     fn reload(&mut self, policy: Arc<Policy>, now: Millis) {
@@ -81,7 +82,7 @@ impl Supervisor {
             self.setbacks.forgive();
             // Whatever was wrong, it may be put right.
             self.set_trouble(None);
-            self.prepare();
+            self.prepare_anew();
         }
     }
 
@@ -210,30 +211,6 @@ impl Supervisor {
 
     fn place(&self, number: u64) -> Option<usize> {
         self.slots.iter().position(|slot| slot.number == number)
-    }
-
-    fn prepared(&mut self, workload: &Arc<Workload>, prepared: Result<Revision, RuntimeError>, now: Millis) {
-        // One for an earlier file may have come to its end before it could be ended.
-        if self.preparing.take_if(|(asked, _)| Arc::ptr_eq(asked, workload)).is_none() {
-            return;
-        }
-        match prepared {
-            Ok(revision) => {
-                self.setbacks.end_outage();
-                if self.app.trouble().is_some_and(|trouble| !trouble.refuse) {
-                    self.set_trouble(None);
-                }
-                let is_new = self.revision.as_ref().is_none_or(|before| before.hash != revision.hash);
-                if is_new {
-                    tracing::info!(app = self.app.name, revision = revision.hash, "revision");
-                }
-                self.revision = Some(Arc::new(revision));
-            }
-            Err(error) => {
-                tracing::error!(app = self.app.name, %error, "cannot prepare the app");
-                self.fail_runtime(&error, now);
-            }
-        }
     }
 
     fn started(&mut self, slot: u64, started: Result<Started, Failed>, now: Millis) {

@@ -1,13 +1,15 @@
 //! The task that alone owns one app's replicas: it observes, lets [`decide`](crate::control::decide) decide, and
 //! acts. Whatever reads a replica's state to change it is in this folder.
 //!
-//! `figures` observes, `books` keeps the slots and acts on decisions, `events` takes what happened, `health` looks
-//! after those that are unwell, `setbacks` says when to try again, `tasks` calls the runtime.
+//! `figures` observes, `books` keeps the slots and acts on decisions, `preparing` finds out what to start, `events`
+//! takes what happened, `health` looks after those that are unwell, `setbacks` says when to try again, `tasks` calls
+//! the runtime.
 
 mod books;
 mod events;
 mod figures;
 mod health;
+mod preparing;
 mod setbacks;
 pub mod slot;
 pub mod tasks;
@@ -25,12 +27,13 @@ use tokio::time::MissedTickBehavior;
 
 use crate::app::clock::{self, Millis};
 use crate::app::{App, Policy};
-use crate::config::spec::{Source, Workload};
+use crate::config::spec::Source;
 use crate::control::decide::{self, Decision};
 use crate::control::observe::{CpuUse, Gauge, Lit};
 use crate::control::status::Status;
+use crate::control::supervisor::preparing::Preparing;
 use crate::control::supervisor::setbacks::Setbacks;
-use crate::control::supervisor::slot::{Owned, Slot};
+use crate::control::supervisor::slot::Slot;
 use crate::control::supervisor::tasks::Report;
 use crate::runtime::{Change, Found, ReplicaId, Revision, Runtime};
 
@@ -73,8 +76,7 @@ pub struct Supervisor {
     numbers: u64,
     /// What to start; `None` until the runtime has said what it is.
     revision: Option<Arc<Revision>>,
-    /// What the runtime is being asked about.
-    preparing: Option<(Arc<Workload>, Owned)>,
+    preparing: Preparing,
     /// The one whose deploy was tidied up after.
     tidied: Option<Arc<Revision>>,
     /// Until then nothing exists that is known, and nothing is started.
@@ -139,7 +141,7 @@ impl Supervisor {
             slots: Vec::new(),
             numbers: 0,
             revision: None,
-            preparing: None,
+            preparing: Preparing::default(),
             tidied: None,
             adopted: false,
             stage: Stage::Open,
@@ -193,6 +195,7 @@ impl Supervisor {
             && self.lit.is_none()
             && self.app.held() == 0
             && !self.setbacks.is_waiting()
+            && !self.preparing.will_retry()
             && self.min() == 0
     }
 
@@ -207,6 +210,7 @@ impl Supervisor {
         self.advance_drains(now);
         if self.stage == Stage::Open && self.adopted {
             self.try_again(now);
+            self.prepare_again(now);
             self.light(now);
         }
         // An app that is out is not decided about: what it was asked before it went out brings nothing back.

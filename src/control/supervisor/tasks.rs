@@ -27,7 +27,7 @@ const UNHEALTHY: u32 = 3;
 /// What a task has to say. The first number is the slot's.
 #[derive(Debug)]
 pub enum Report {
-    /// The workload's revision is known, or cannot be.
+    /// The revision that a workload makes is known, or cannot be.
     Prepared(Arc<Workload>, Result<Revision, RuntimeError>),
     /// A start has come to its end.
     Started(u64, Result<Started, Failed>),
