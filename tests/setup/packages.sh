@@ -24,6 +24,16 @@ install() {
     rm -f "$log"
 }
 
+# The package brings a service, and starts it. No test uses that one: each starts a registry of its own.
+stop_registry_service() {
+    if [[ -d /run/systemd/system ]]; then
+        systemctl disable --now --quiet docker-registry || true
+    else
+        service docker-registry stop >/dev/null 2>&1 || true
+        update-rc.d docker-registry disable >/dev/null 2>&1 || true
+    fi
+}
+
 install_packages() {
     if ! command -v cargo >/dev/null; then
         local version
@@ -47,8 +57,12 @@ install_packages() {
     need python3 python3
     python3 -m pip --version >/dev/null 2>&1 || missing+=(python3-pip)
     need docker docker.io
+    need docker-registry docker-registry
     if ((${#missing[@]})); then
         install "${missing[@]}"
+        if [[ " ${missing[*]} " == *" docker-registry "* ]]; then
+            stop_registry_service
+        fi
     fi
     cargo --version
     docker --version

@@ -228,6 +228,6 @@ fn listed(args: &[&str]) -> Vec<String> {
 }
 
 /// What went by itself in the meantime needs no removal; what stays is found by the suite's last step.
-fn remove(args: &[&str]) {
+pub(crate) fn remove(args: &[&str]) {
     let _ = StdCommand::new("docker").args(args).stdout(Stdio::null()).stderr(Stdio::null()).status();
 }
