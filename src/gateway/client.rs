@@ -220,7 +220,7 @@ mod tests {
         let _silent = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (stream, peer) = listener.accept().await.unwrap();
         let mut stream = ClientStream::new(Client::new(stream, peer));
-        let endless = async { while stream.write_all(&[0; 65536]).await.is_ok() {} };
+        let endless = async { while stream.write_all(&[0; 8192]).await.is_ok() {} };
         tokio::time::timeout(PATIENCE * 2, endless).await.expect("it comes to an end");
     }
 }

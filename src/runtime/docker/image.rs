@@ -87,15 +87,14 @@ impl DockerRuntime {
         let _keeps_images = self.building.read().await;
         let turn = turns::take(&self.turns.builds).await;
         let build = build::build(&self.engine, &self.identity, app, folder, &self.state_dir);
-        let built = tokio::time::timeout(LONGEST, build).await;
-        let id = built.unwrap_or_else(|_| Err(too_long(&format!("build {}", folder.display()))))?;
+        let ended = tokio::time::timeout(LONGEST, build).await;
+        let id = ended.unwrap_or_else(|_| Err(too_long(&format!("build {}", folder.display()))))?;
         drop(turn);
-        let built = self.inspect_image(&id).await?;
-        let built = built.ok_or_else(|| {
+        let image = self.inspect_image(&id).await?.ok_or_else(|| {
             RuntimeError::Image(format!("the image {id} was built and is gone again: build it again"))
         })?;
-        self.built.insert(app.to_owned(), built.id.clone().unwrap_or_default());
-        Ok(built)
+        self.built.insert(app.to_owned(), image.id.clone().unwrap_or_default());
+        Ok(image)
     }
 
     async fn inspect_image(&self, reference: &str) -> Result<Option<ImageInspect>, RuntimeError> {
