@@ -204,5 +204,6 @@ async fn an_image_that_cannot_be_built() {
     let answer = get(proxy.address(), "/").await;
     assert_eq!(answer.status, 503);
     assert!(answer.reason().starts_with("runtime: cannot build "), "{}", answer.reason());
+    assert!(!answer.text().contains("broken"), "where it lies is no visitor's business: {}", answer.text());
     wait_until("the log says why", || proxy.log().contains("no-such-file")).await;
 }

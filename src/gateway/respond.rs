@@ -70,6 +70,7 @@ impl Reject {
     #[must_use]
     pub fn response_among(&self, changes: &HeaderChanges) -> Response<Body> {
         let (status, reason, retry_after) = self.row();
+        let reason = for_visitors(&reason);
         let text = format!("{} {reason}\n", status.as_u16());
         let mut response = text_response(status, text);
         let headers = response.headers_mut();
@@ -119,30 +120,56 @@ pub fn text_response(status: StatusCode, text: impl Into<Bytes>) -> Response<Bod
     response
 }
 
-/// Longest reason that is worth a header.
+/// Most of a reason that a visitor is shown.
 const MAX_REASON: usize = 300;
 
-/// Text made fit for a header: one line of visible ASCII.
-fn header_text(text: &str) -> HeaderValue {
-    let fit = |c: char| if c.is_ascii_graphic() || c == ' ' { c } else { ' ' };
-    let text: String = text.chars().take(MAX_REASON).map(fit).collect();
-    HeaderValue::from_str(text.trim_end()).expect("visible ASCII is a header value")
+/// What of a reason anybody may see: its first line, in visible ASCII as a header needs it. What follows is the output of
+/// a build or of an app, and for the operator alone, who finds it in the log and in the admin API.
+fn for_visitors(reason: &str) -> String {
+    let fit = |c: char| if c.is_ascii_graphic() { c } else { ' ' };
+    let line: String = reason.lines().take(1).flat_map(str::chars).take(MAX_REASON).map(fit).collect();
+    line.trim_end().to_owned()
+}
+
+fn header_text(visible: &str) -> HeaderValue {
+    HeaderValue::from_str(visible).expect("visible ASCII is a header value")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use http_body_util::BodyExt;
     use std::sync::Arc;
 
-    #[test]
-    fn a_reason_of_many_lines_fits_a_header() {
-        let why = "exited with code 1:\n  Traceback ✗".to_owned();
+    fn start_failed(why: &str) -> Response<Body> {
+        let why = why.to_owned();
         let trouble =
             Trouble { kind: TroubleKind::StartFailed, why, refuse: true, retry_at: clock::coarse() };
-        let response = Reject::Denied(Denied::Trouble(Arc::new(trouble))).response();
+        Reject::Denied(Denied::Trouble(Arc::new(trouble))).response()
+    }
+
+    async fn text(response: Response<Body>) -> String {
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        String::from_utf8(body.to_vec()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn visitors_are_told_a_reasons_first_line() {
+        let response = start_failed("exited ✗ with code 1:\n  Traceback in /home/me/secret.py");
         assert_eq!(response.status(), 503);
         assert_eq!(response.headers()[RETRY_AFTER], "1");
-        assert_eq!(response.headers()[REASON], "start-failed: exited with code 1:   Traceback");
+        assert_eq!(response.headers()[REASON], "start-failed: exited   with code 1:");
+        let length = response.headers()[CONTENT_LENGTH].clone();
+        let body = text(response).await;
+        assert_eq!(body, "503 start-failed: exited   with code 1:\n");
+        assert_eq!(length, body.len().to_string());
+    }
+
+    #[tokio::test]
+    async fn visitors_are_told_no_more_than_a_header_holds() {
+        let response = start_failed(&"x".repeat(5000));
+        assert_eq!(response.headers()[REASON].len(), MAX_REASON);
+        assert_eq!(text(response).await.len(), "503 \n".len() + MAX_REASON);
     }
 
     #[test]

@@ -74,8 +74,7 @@ async fn read_dockerfile(folder: &Path) -> Result<String, RuntimeError> {
     let path = folder.join("Dockerfile");
     tokio::fs::read_to_string(&path).await.map_err(|error| {
         RuntimeError::Image(format!(
-            "cannot build {}: cannot read {}: {error}",
-            folder.display(),
+            "cannot build the image: cannot read its Dockerfile: {error}\n{}",
             path.display()
         ))
     })
@@ -88,6 +87,7 @@ async fn tagged(engine: &Engine, tag: &str) -> Result<String, RuntimeError> {
     id.ok_or_else(|| RuntimeError::Image(format!("the build of {tag} has left no image")))
 }
 
+/// The first line is for visitors too, so the folder comes after it.
 async fn explain(
     failure: Failure,
     folder: &Path,
@@ -101,7 +101,7 @@ async fn explain(
             ""
         };
         return RuntimeError::Image(format!(
-            "cannot build {}: {message}{hint}; the build's last lines:{}",
+            "cannot build the image: {message}{hint}\n{}, the build's last lines:{}",
             folder.display(),
             output.last.text()
         ));
@@ -111,9 +111,13 @@ async fn explain(
     if matches!(failure, Failure::Broken(_) | Failure::Unreachable(_))
         && let Ok(Err(text)) = outcome.await
     {
-        return RuntimeError::Image(format!("cannot build {}: {text}", folder.display()));
+        return RuntimeError::Image(format!(
+            "cannot build the image of {}\n{}: {text}",
+            output.app,
+            folder.display()
+        ));
     }
-    failure.explain(&format!("build {}", folder.display()))
+    failure.explain(&format!("build the image of {}", output.app))
 }
 
 /// What a build has said so far.
