@@ -12,6 +12,7 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 
 use crate::app::clock::{self, Millis};
+use crate::gateway::headers;
 use crate::gateway::pool::Lease;
 
 /// A response's body.
@@ -164,7 +165,10 @@ impl HttpBody for Upload {
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let this = self.get_mut();
         let Some(incoming) = &mut this.incoming else { return Poll::Ready(None) };
-        let frame = ready!(Pin::new(&mut *incoming).poll_frame(cx));
+        let mut frame = ready!(Pin::new(&mut *incoming).poll_frame(cx));
+        if let Some(trailers) = frame.as_mut().and_then(|frame| frame.as_mut().ok()?.trailers_mut()) {
+            headers::prepare_trailers(trailers);
+        }
         if let Some(progress) = &this.progress {
             let ended = frame.is_none() || incoming.is_end_stream();
             progress.note(clock::coarse(), ended);

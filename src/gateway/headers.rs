@@ -11,12 +11,21 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 static FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 static FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 static FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-static FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
-static FORWARDED: HeaderName = HeaderName::from_static("forwarded");
-static REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 static KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
-static HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 static PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+
+/// What concerns one hop alone, beside what frames the message.
+static OF_ONE_HOP: [HeaderName; 7] = [
+    HeaderName::from_static("http2-settings"),
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    PROXY_AUTHORIZATION,
+    EXPECT,
+    TE,
+    UPGRADE,
+];
+
+static OF_FRAMING: [HeaderName; 2] = [TRANSFER_ENCODING, CONTENT_LENGTH];
 
 /// What a request wants its connection to become, where it asks for that.
 #[must_use]
@@ -36,9 +45,7 @@ pub fn prepare_request(headers: &mut HeaderMap, client: IpAddr, upgrade: Option<
         te.to_str().is_ok_and(|te| te.split(',').any(|t| t.trim().eq_ignore_ascii_case("trailers")))
     });
     drop_named(headers);
-    for name in
-        [&HTTP2_SETTINGS, &PROXY_AUTHORIZATION, &EXPECT, &TE, &KEEP_ALIVE, &PROXY_CONNECTION, &UPGRADE]
-    {
+    for name in &OF_ONE_HOP {
         headers.remove(name);
     }
     if trailers {
@@ -48,16 +55,23 @@ pub fn prepare_request(headers: &mut HeaderMap, client: IpAddr, upgrade: Option<
         headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
         headers.insert(UPGRADE, upgrade);
     }
-    // Replaced, not appended: whatever the client says of itself is hearsay.
-    for name in [&FORWARDED, &REAL_IP, &FORWARDED_PORT] {
-        headers.remove(name);
-    }
+    // Replaced, not appended.
+    drop_hearsay(headers);
     headers.insert(&FORWARDED_FOR, address(client));
     headers.insert(&FORWARDED_PROTO, HeaderValue::from_static("http"));
     match headers.get(HOST).cloned() {
         Some(host) => headers.insert(&FORWARDED_HOST, host),
         None => headers.remove(&FORWARDED_HOST),
     };
+}
+
+/// Makes the trailers of a client's request those that its replica gets: an app may read them like headers.
+pub fn prepare_trailers(trailers: &mut HeaderMap) {
+    drop_named(trailers);
+    for name in OF_ONE_HOP.iter().chain(&OF_FRAMING).chain([&HOST]) {
+        trailers.remove(name);
+    }
+    drop_hearsay(trailers);
 }
 
 /// Makes a replica's headers those that its client gets. A switch of protocols keeps its `Upgrade`.
@@ -75,6 +89,27 @@ pub fn prepare_response(headers: &mut HeaderMap, switching: bool) {
         headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
         headers.insert(UPGRADE, upgrade);
     }
+}
+
+/// Takes off what a client says of itself, and what an app could take for that or for the message's frame.
+fn drop_hearsay(headers: &mut HeaderMap) {
+    let hearsay = |name: &&HeaderName| is_hearsay(name.as_str());
+    if headers.keys().any(|name| hearsay(&name)) {
+        let names: Vec<HeaderName> = headers.keys().filter(hearsay).cloned().collect();
+        for name in names {
+            headers.remove(name);
+        }
+    }
+}
+
+/// CGI and WSGI make an underscore of `-`, and so take `x_real_ip` for `x-real-ip`.
+fn is_hearsay(name: &str) -> bool {
+    let says_who = |name: &str| name.starts_with("x-forwarded-") || matches!(name, "forwarded" | "x-real-ip");
+    if !name.contains('_') {
+        return says_who(name);
+    }
+    let name = name.replace('_', "-");
+    says_who(&name) || OF_ONE_HOP.iter().chain(&OF_FRAMING).any(|other| other.as_str() == name)
 }
 
 /// Takes off `Connection` and the headers that it names.

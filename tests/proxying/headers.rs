@@ -67,6 +67,52 @@ async fn what_a_client_says_of_itself_is_replaced() {
     }
 }
 
+/// To WSGI and CGI, `X_Real_IP` and `X-Real-IP` are the same.
+#[tokio::test]
+async fn what_an_app_might_read_as_the_proxys_word_is_taken_off() {
+    let proxy = proxy(&[], "").await;
+    let mut call = Call::get(proxy.address(), "/headers").header("x_kept", "1").header("x-forward", "2");
+    let spoofed = [
+        "x_forwarded_for",
+        "x_forwarded-proto",
+        "x-forwarded_host",
+        "x_real_ip",
+        "content_length",
+        "transfer_encoding",
+        "proxy_authorization",
+        "x-forwarded-prefix",
+        "x_forwarded_server",
+    ];
+    for name in spoofed {
+        call = call.header(name, "6");
+    }
+    let said = call.send().await.unwrap().json();
+    for gone in spoofed {
+        assert_eq!(values(&said, gone), [""; 0], "{gone}: {said}");
+    }
+    assert_eq!((values(&said, "x_kept"), values(&said, "x-forward")), (vec!["1"], vec!["2"]));
+    assert_eq!(values(&said, "x-forwarded-for"), ["127.0.0.1"]);
+}
+
+#[tokio::test]
+async fn a_clients_trailers_say_no_more_than_its_headers_may() {
+    let proxy = proxy(&[], "").await;
+    let names =
+        "X-Kept, X-Forwarded-For, X_Forwarded_For, X-Real-IP, Forwarded, Connection, Keep-Alive, Expect";
+    let mut wire = Wire::sent(
+        proxy.address(),
+        format!(
+            "POST /echo HTTP/1.1\r\nHost: a\r\nTE: trailers\r\nConnection: close, TE\r\nTransfer-Encoding: chunked\r\n\
+             Trailer: {names}\r\n\r\n1\r\nx\r\n0\r\n{}\r\n",
+            names.replace(", ", ": 6\r\n") + ": 6\r\n"
+        ),
+    )
+    .await;
+    let answer = String::from_utf8(wire.rest().await.unwrap()).unwrap();
+    let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+    assert_eq!(body.to_lowercase(), "1\r\nx\r\n0\r\nx-kept: 6\r\n\r\n");
+}
+
 #[tokio::test]
 async fn trailers_are_asked_for_only_where_the_client_takes_them() {
     let proxy = proxy(&[], "").await;
