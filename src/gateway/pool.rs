@@ -14,6 +14,7 @@ use dashmap::DashMap;
 use hyper::client::conn::http1::SendRequest;
 use tokio::time::Instant;
 
+use crate::app::App;
 use crate::app::replica::Claim;
 use crate::gateway::body::{Progress, Upload};
 
@@ -40,10 +41,17 @@ struct Parked {
 #[derive(Debug, Clone, Default)]
 pub struct Shared(Arc<DashMap<u64, Idle>>);
 
+/// A worker's own connections to one replica.
+#[derive(Debug)]
+struct Own {
+    app: Arc<App>,
+    idle: Idle,
+}
+
 /// One worker's pool.
 #[derive(Debug)]
 pub struct Pool {
-    own: RefCell<HashMap<u64, Idle>>,
+    own: RefCell<HashMap<u64, Own>>,
     shared: Shared,
     sweeping: Cell<bool>,
 }
@@ -82,10 +90,10 @@ impl Pool {
             }
             None
         };
-        if is_shared(claim) {
+        if is_shared(claim.app()) {
             take(&mut *self.shared.0.get_mut(&key)?)
         } else {
-            take(self.own.borrow_mut().get_mut(&key)?)
+            take(&mut self.own.borrow_mut().get_mut(&key)?.idle)
         }
     }
 
@@ -100,10 +108,12 @@ impl Pool {
                 idle.push(parked);
             }
         };
-        if is_shared(claim) {
+        if is_shared(claim.app()) {
             park(&mut self.shared.0.entry(key).or_default());
         } else {
-            park(self.own.borrow_mut().entry(key).or_default());
+            let mut own = self.own.borrow_mut();
+            let new = || Own { app: Arc::clone(claim.app()), idle: Idle::new() };
+            park(&mut own.entry(key).or_insert_with(new).idle);
         }
         if !self.sweeping.replace(true) {
             tokio::task::spawn_local(Rc::clone(self).sweep());
@@ -115,12 +125,13 @@ impl Pool {
         loop {
             tokio::time::sleep(SWEEP).await;
             let now = Instant::now();
-            let keep = |_: &u64, idle: &mut Idle| {
+            let keep = |idle: &mut Idle| {
                 idle.retain(|parked| parked.until > now && !parked.sender.is_closed());
                 !idle.is_empty()
             };
-            self.own.borrow_mut().retain(keep);
-            self.shared.0.retain(keep);
+            // Of an app whose requests a reload has bounded nobody would take them, and they would occupy it.
+            self.own.borrow_mut().retain(|_, own| !is_shared(&own.app) && keep(&mut own.idle));
+            self.shared.0.retain(|_, idle| keep(idle));
             if self.own.borrow().is_empty() && self.shared.0.is_empty() {
                 self.sweeping.set(false);
                 return;
@@ -129,8 +140,8 @@ impl Pool {
     }
 }
 
-fn is_shared(claim: &Claim) -> bool {
-    claim.app().limit() != u32::MAX
+fn is_shared(app: &App) -> bool {
+    app.limit() != u32::MAX
 }
 
 impl Lease {

@@ -142,6 +142,23 @@ async fn what_runs_changes_without_a_gap() {
     assert_eq!((proxy.report().open_at_sigterm(), proxy.report().count("abort")), (0, 0));
 }
 
+/// What a worker has kept for itself occupies a server of one connection, and nobody may use it any more.
+#[tokio::test]
+async fn a_limit_that_is_new_closes_what_was_kept_without_one() {
+    let keep = "workers: 1\nkeep_alive: 300s\ntimeout: 30s";
+    let proxy = proxy(&[("SINGLE", "1")], keep).await;
+    let before = ask(&proxy, "a.test").await;
+    assert_eq!(before.0, 200);
+    proxy.reload(&yaml::app(&[("SINGLE", "1")], &format!("{keep}\nmax_concurrency: 1\nhost: new.test")));
+    wait_for_async("the route is another", || async {
+        (ask(&proxy, "old.test").await.0 == 404).then_some(())
+    })
+    .await;
+    for _ in 0..20 {
+        assert_eq!(ask(&proxy, "new.test").await, before);
+    }
+}
+
 /// Whatever was wrong, it may be put right: nobody waits for the end of the back-off.
 #[tokio::test]
 async fn what_is_mended_is_tried_at_once() {
