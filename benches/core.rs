@@ -12,6 +12,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use pilotlight::app::clock::{self, Millis};
 use pilotlight::app::meter::Meter;
 use pilotlight::app::replica::Replica;
+use pilotlight::app::tally::Tally;
 use pilotlight::app::{App, Policy};
 use pilotlight::config::spec::{AppSpec, EdgeSpec, HostPattern, RouteSpec};
 use pilotlight::config::{Overrides, parse};
@@ -46,6 +47,14 @@ fn meter(c: &mut Criterion) {
     });
     c.bench_function("meter: sum of 60 s over 8 workers", |b| {
         b.iter(|| meter.sum(black_box(0), black_box(59_999)));
+    });
+}
+
+fn tally(c: &mut Criterion) {
+    let tally = Tally::default();
+    let writer = tally.writer();
+    c.bench_function("tally: a request that took 0.7 ms", |b| {
+        b.iter(|| writer.ended(black_box(Some(200)), black_box(Duration::from_micros(700))));
     });
 }
 
@@ -112,5 +121,5 @@ fn decision(c: &mut Criterion) {
     c.bench_function("decide", |b| b.iter(|| decide::decide(&spec, &state, black_box(&seen), later)));
 }
 
-criterion_group!(core, meter, route, claim, decision);
+criterion_group!(core, meter, tally, route, claim, decision);
 criterion_main!(core);

@@ -11,6 +11,7 @@ use serde_json::json;
 use support::docker::{Events, docker, need_app_image, replicas};
 use support::http::{Call, get};
 use support::load::{self, Outcomes};
+use support::metrics::wait_for_sample;
 use support::proxy::{Proxy, Setup};
 use support::wait::{LIMIT, wait_for_async, wait_until};
 
@@ -101,6 +102,39 @@ async fn a_steady_rate_brings_what_it_needs_and_then_nothing() {
     let instance = proxy.instance();
     wait_until("all ends are told", || events.count(&instance, "destroy") >= 4).await;
     assert_eq!(events.count(&instance, "create"), 4);
+}
+
+#[tokio::test]
+async fn what_the_engine_is_asked_is_counted() {
+    need_app_image().await;
+    let yaml = "apps:\n  web: {image: '{app}', host: localhost, autoscale: {min: 0, max: 1, metric: rps, idle: 1s}}\n  \
+                none: {image: 'pilotlight.test/none', host: none.test, autoscale: {min: 0, max: 1, metric: rps}}\n";
+    let proxy = Setup::docker(yaml).start().await;
+    ping(&proxy).await;
+    let refused = Call::get(proxy.address(), "/ping").host("none.test").send().await.unwrap();
+    assert!(refused.reason().starts_with("runtime: "), "{}", refused.reason());
+    out(&proxy).await;
+    let scrape = wait_for_sample(&proxy, "pilotlight_docker_calls_total{operation=\"remove\"}", 1.0).await;
+    scrape.assert_sound();
+    let phase = |phase| {
+        format!("pilotlight_cold_start_phase_duration_seconds_count{{app=\"web\",phase=\"{phase}\"}}")
+    };
+    for phase in ["queue", "create", "start", "probe"].map(phase) {
+        scrape.assert(&[(&phase, 1.0)]);
+    }
+    scrape.assert(&[
+        ("pilotlight_docker_calls_total{operation=\"connect\"}", 1.0),
+        ("pilotlight_docker_calls_total{operation=\"create\"}", 1.0),
+        ("pilotlight_docker_calls_total{operation=\"start\"}", 1.0),
+        ("pilotlight_docker_calls_total{operation=\"stop\"}", 1.0),
+        ("pilotlight_docker_calls_total{operation=\"events\"}", 1.0),
+        ("pilotlight_requests_rejected_total{app=\"none\",reason=\"runtime\"}", 1.0),
+    ]);
+    let pulls = scrape.get("pilotlight_docker_calls_total{operation=\"pull\"}");
+    let failures = "pilotlight_docker_call_failures_total{operation=\"pull\",reason=\"refused\"}";
+    assert!(pulls >= Some(1.0) && scrape.get(failures) == pulls, "{scrape:?}");
+    // That a container is gone once it is removed is what the last look is for.
+    assert_eq!(scrape.series_with("operation", "inspect"), 1, "{scrape:?}");
 }
 
 /// Stops under load that make a test of it.

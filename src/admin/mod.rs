@@ -2,6 +2,7 @@
 //! nothing.
 
 mod apps;
+pub mod metrics;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -9,7 +10,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
+use http::header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -19,6 +20,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
+use self::metrics::{Format, Metrics};
 use crate::control::Board;
 
 /// Connections served at once; the others wait to be accepted.
@@ -28,7 +30,7 @@ const MAX_CONNECTIONS: usize = 256;
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Serves until dropped.
-pub async fn serve(listener: TcpListener, board: Arc<Board>) {
+pub async fn serve(listener: TcpListener, board: Arc<Board>, metrics: Arc<Metrics>) {
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let mut connections = tokio::task::JoinSet::new();
     loop {
@@ -42,9 +44,10 @@ pub async fn serve(listener: TcpListener, board: Arc<Board>) {
                 continue;
             }
         };
-        let board = Arc::clone(&board);
+        let (board, metrics) = (Arc::clone(&board), Arc::clone(&metrics));
         let service = tower::service_fn(move |request: Request<Incoming>| {
-            std::future::ready(Ok::<_, Infallible>(answer(&board, request.method(), request.uri().path())))
+            let (board, metrics) = (Arc::clone(&board), Arc::clone(&metrics));
+            async move { Ok::<_, Infallible>(answer(&board, metrics, &request).await) }
         });
         connections.spawn(async move {
             let served = http1::Builder::new()
@@ -60,14 +63,18 @@ pub async fn serve(listener: TcpListener, board: Arc<Board>) {
     }
 }
 
-fn answer(board: &Board, method: &Method, path: &str) -> Response<Full<Bytes>> {
+async fn answer(board: &Board, metrics: Arc<Metrics>, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+    let (method, path) = (request.method(), request.uri().path());
     let adopted = board.adopted.load(Ordering::Relaxed);
     let mut response = match path {
         "/healthz" => text(StatusCode::OK, "ok\n"),
         "/readyz" if adopted => text(StatusCode::OK, "ready\n"),
         "/readyz" => text(StatusCode::SERVICE_UNAVAILABLE, "waiting for the runtime\n"),
         "/api/apps" => apps::list(&board.apps.load()),
-        _ => text(StatusCode::NOT_FOUND, "no such page; there are /healthz, /readyz and /api/apps\n"),
+        "/metrics" => scraped(metrics, request.headers().get(ACCEPT)).await,
+        _ => {
+            text(StatusCode::NOT_FOUND, "no such page; there are /healthz, /readyz, /api/apps and /metrics\n")
+        }
     };
     if method != Method::GET && method != Method::HEAD && response.status() != StatusCode::NOT_FOUND {
         response = text(StatusCode::METHOD_NOT_ALLOWED, "GET alone\n");
@@ -75,6 +82,19 @@ fn answer(board: &Board, method: &Method, path: &str) -> Response<Full<Bytes>> {
     }
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
+}
+
+async fn scraped(metrics: Arc<Metrics>, accept: Option<&HeaderValue>) -> Response<Full<Bytes>> {
+    let format = Format::accepted(accept);
+    // On a thread of its own: the figures of thousands of apps take longer than a wake may wait.
+    let written = tokio::task::spawn_blocking(move || metrics.text(format)).await;
+    match written {
+        Ok(Ok(text)) => respond(StatusCode::OK, format.content_type(), text.into()),
+        failed => {
+            tracing::error!(?failed, "cannot write the metrics");
+            respond(StatusCode::INTERNAL_SERVER_ERROR, "text/plain", Bytes::new())
+        }
+    }
 }
 
 fn text(status: StatusCode, text: &'static str) -> Response<Full<Bytes>> {

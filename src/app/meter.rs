@@ -4,9 +4,9 @@
 //! Owns the counts only: what a rate means is `control::decide`'s business.
 
 use std::cell::Cell;
-use std::marker::PhantomData;
 
-use crate::sync::{Arc, AtomicU64, Mutex, Ordering};
+use super::shard::{Own, Shards};
+use crate::sync::{AtomicU64, Ordering};
 
 /// Where a bucket's epoch begins in its word; the count is below. A count of 2^32 in one bucket would take
 /// four thousand million requests in a second.
@@ -18,8 +18,7 @@ const COUNT_MASK: u64 = (1 << EPOCH_SHIFT) - 1;
 pub struct Meter {
     bucket_ms: u64,
     buckets: usize,
-    /// Locked to add a shard (once a worker) and to read; never while recording.
-    shards: Mutex<Vec<Arc<Shard>>>,
+    shards: Shards<Shard>,
 }
 
 /// One worker's counts. Epoch and count of a bucket share a word, so that no reader sees half of a change.
@@ -29,16 +28,15 @@ struct Shard {
     ring: Box<[AtomicU64]>,
 }
 
-/// The one writer of a shard. Not `Send`: a second thread could not write without losing counts.
+/// The one writer of a shard.
 #[derive(Debug)]
 pub struct Writer {
-    shard: Arc<Shard>,
+    shard: Own<Shard>,
     bucket_ms: u64,
     slot: Cell<usize>,
     /// The current bucket's first millisecond and epoch; a time within it needs no division.
     starts_at: Cell<u64>,
     epoch: Cell<u64>,
-    not_send: PhantomData<*const ()>,
 }
 
 /// What a window held.
@@ -57,41 +55,39 @@ impl Meter {
         let bucket_ms = bucket_ms.max(1);
         // One bucket for each end of the window that is cut, one for a writer whose clock is ahead of the reader's.
         let buckets = usize::try_from(longest_ms.div_ceil(bucket_ms)).unwrap_or(usize::MAX - 3) + 3;
-        Self { bucket_ms, buckets, shards: Mutex::new(Vec::new()) }
+        Self { bucket_ms, buckets, shards: Shards::default() }
     }
 
     /// The writer of a shard that no other writes: one that a writer before has left, or a new one.
     #[must_use]
     pub fn writer(&self) -> Writer {
-        let mut shards = self.shards.lock();
-        let left = shards.iter_mut().position(|shard| Arc::get_mut(shard).is_some());
-        let at = left.unwrap_or_else(|| {
+        let shard = self.shards.take(|| {
             let ring = (0..self.buckets).map(|_| AtomicU64::new(0)).collect();
-            shards.push(Arc::new(Shard { total: AtomicU64::new(0), ring }));
-            shards.len() - 1
+            Shard { total: AtomicU64::new(0), ring }
         });
-        let shard = Arc::clone(&shards[at]);
-        drop(shards);
         Writer {
             shard,
             bucket_ms: self.bucket_ms,
             slot: Cell::new(0),
             starts_at: Cell::new(u64::MAX),
             epoch: Cell::new(0),
-            not_send: PhantomData,
         }
     }
 
     /// How many shards there are.
     #[cfg(test)]
     pub(crate) fn shards(&self) -> usize {
-        self.shards.lock().len()
+        let mut count = 0;
+        self.shards.for_each(|_| count += 1);
+        count
     }
 
     /// All requests that were ever recorded.
     #[must_use]
     pub fn total(&self) -> u64 {
-        self.shards.lock().iter().map(|shard| shard.total.load(Ordering::Relaxed)).sum()
+        let mut total = 0;
+        self.shards.for_each(|shard| total += shard.total.load(Ordering::Relaxed));
+        total
     }
 
     /// The requests from `since` to `now`, right to the bucket that `since` falls in.
@@ -100,7 +96,8 @@ impl Meter {
         let last = now / self.bucket_ms;
         let longest = self.buckets as u64 - 2;
         let first = (since / self.bucket_ms).max((last + 1).saturating_sub(longest));
-        let count = self.shards.lock().iter().map(|shard| shard.sum(first, last)).sum();
+        let mut count = 0;
+        self.shards.for_each(|shard| count += shard.sum(first, last));
         Sum { count, covered_ms: now.saturating_sub(first * self.bucket_ms) }
     }
 }

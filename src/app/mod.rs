@@ -1,13 +1,16 @@
-//! What both planes share of one app: its meter, its ready replicas, its hold queue, its policy.
+//! What both planes share of one app: its meter, its ready replicas, its hold queue, its policy, its tally.
 //!
 //! The data plane claims, holds and counts here; the supervisor publishes replicas and refusals. Nothing here
 //! waits on I/O, and no lock is held across an await.
 
 pub mod clock;
 pub mod gate;
+pub mod histogram;
 pub mod hold;
 pub mod meter;
 pub mod replica;
+pub mod shard;
+pub mod tally;
 #[cfg(test)]
 mod tests;
 
@@ -20,6 +23,7 @@ use crate::app::clock::Millis;
 use crate::app::hold::{Hold, QueueFull};
 use crate::app::meter::Meter;
 use crate::app::replica::{Claim, Replica};
+use crate::app::tally::Tally;
 use crate::config::spec::{AppSpec, AutoscaleSpec};
 use crate::sync::{Arc, AtomicU64, Ordering};
 
@@ -37,8 +41,12 @@ pub struct App {
     trouble: ArcSwapOption<Trouble>,
     /// When the first request since the app went out came to the hold queue; 0: none yet.
     woken_at: AtomicU64,
+    tally: Arc<Tally>,
     supervisor: Notify,
 }
+
+/// A place in an app's hold queue.
+pub type Ticket<'a> = hold::Ticket<'a, Claim, Arc<Trouble>>;
 
 /// Why an app cannot serve.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -128,6 +136,12 @@ impl App {
     /// An app with no replica.
     #[must_use]
     pub fn new(name: &str) -> Arc<Self> {
+        Self::counted(name, Arc::default())
+    }
+
+    /// An app with no replica, and with the counts of another that it takes the place of.
+    #[must_use]
+    pub fn counted(name: &str, tally: Arc<Tally>) -> Arc<Self> {
         Arc::new(Self {
             name: name.to_owned(),
             ready: ArcSwap::from_pointee(Vec::new()),
@@ -135,6 +149,7 @@ impl App {
             limit: AtomicU64::new(u64::from(u32::MAX)),
             trouble: ArcSwapOption::empty(),
             woken_at: AtomicU64::new(0),
+            tally,
             supervisor: Notify::new(),
         })
     }
@@ -145,11 +160,11 @@ impl App {
         if self.hold.waiting() > 0 { None } else { self.claim_any() }
     }
 
-    /// Waits its turn for a claim, at most for `time`, unless `max` wait already.
+    /// A place in the hold queue, unless `max` wait already or whoever comes now is refused.
     ///
     /// # Errors
     /// See [`Denied`].
-    pub async fn wait(self: &Arc<Self>, max: usize, time: Duration) -> Result<Claim, Denied> {
+    pub fn queue(self: &Arc<Self>, max: usize) -> Result<Ticket<'_>, Denied> {
         if let Some(trouble) = self.trouble().filter(|trouble| trouble.refuses(clock::coarse())) {
             // The supervisor may be parked; it decides whether the time to try again has come.
             self.call();
@@ -160,7 +175,14 @@ impl App {
             self.woken_at.compare_exchange(0, clock::coarse().0.max(1), Ordering::Relaxed, Ordering::Relaxed);
         let queued = self.hold.enqueue(max, || self.claim_any());
         self.call();
-        let ticket = queued.map_err(|QueueFull| Denied::QueueFull)?;
+        queued.map_err(|QueueFull| Denied::QueueFull)
+    }
+
+    /// Waits for a ticket's turn, at most for `time`.
+    ///
+    /// # Errors
+    /// See [`Denied`].
+    pub async fn wait(&self, ticket: Ticket<'_>, time: Duration) -> Result<Claim, Denied> {
         // Refused meanwhile, by one who may have told the tickets before this one was there.
         if let Some(trouble) = self.trouble().filter(|trouble| trouble.refuses(clock::coarse())) {
             return Err(Denied::Trouble(trouble));
@@ -232,6 +254,12 @@ impl App {
     #[must_use]
     pub fn held(&self) -> usize {
         self.hold.waiting()
+    }
+
+    /// What has become of its requests.
+    #[must_use]
+    pub fn tally(&self) -> &Arc<Tally> {
+        &self.tally
     }
 
     /// When the first request since [`Self::forget_wake`] came to the hold queue.

@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 use crate::admin;
+use crate::admin::metrics::{Metrics, Traffic};
 use crate::cli::{self, ConfigArgs, logging, process_env};
 use crate::config::spec::{Config, ProxySpec};
 use crate::config::{self, ConfigErrors};
@@ -119,16 +120,25 @@ impl Proxy {
         let board = Arc::new(Board::default());
         let routes = Arc::new(ArcSwap::from_pointee(RouteTable::default()));
         let replicas = runtime::of(&spec, &instance.identity);
+        let traffic = Traffic { connections: Arc::default(), unrouted: Arc::default() };
+        let metrics = Arc::new(Metrics::new(Arc::clone(&board), traffic.clone(), &*replicas));
         let control = Control::new(replicas, Arc::clone(&routes), Arc::clone(&board));
         let (commands, inbox) = mpsc::channel(COMMANDS);
         // The routes stand before the first connection is accepted.
         let mut control = control;
         control.apply(apps, edge);
         let control = tokio::spawn(control.run(inbox));
-        let admin = tokio::spawn(admin::serve(tokio::net::TcpListener::from_std(self.admin)?, board));
+        let listener = tokio::net::TcpListener::from_std(self.admin)?;
+        let admin = tokio::spawn(admin::serve(listener, board, metrics));
 
         let (stop, stopping) = watch::channel(None);
-        let gateway = Gateway { routes, shared: Shared::default(), stop: stopping, open: Arc::default() };
+        let gateway = Gateway {
+            routes,
+            shared: Shared::default(),
+            stop: stopping,
+            connections: traffic.connections,
+            unrouted: traffic.unrouted,
+        };
         let workers = start_workers(spec.workers, &gateway, &self.listeners)?;
 
         while let Heard::Reload = signals.next().await {

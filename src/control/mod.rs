@@ -9,6 +9,7 @@ pub mod observe;
 pub mod probe;
 #[cfg(test)]
 mod races;
+pub mod record;
 pub mod status;
 pub mod supervisor;
 pub mod upstream;
@@ -25,6 +26,7 @@ use tokio::task::JoinSet;
 use crate::app::{App, Policy};
 use crate::config::spec::{AppSpec, EdgeSpec};
 use crate::control::backoff::Backoff;
+use crate::control::record::Record;
 use crate::control::status::Status;
 use crate::control::supervisor::{Message, Parts, Supervisor};
 use crate::control::upstream::{Resolver, Upstream, is_upstream};
@@ -59,6 +61,8 @@ pub struct View {
     pub status: Arc<ArcSwap<Status>>,
     /// Whether the file has it no more: it finishes what it has.
     pub retiring: bool,
+    /// What its supervisor has done.
+    pub record: Arc<Record>,
 }
 
 /// What others may read of the control plane at any time.
@@ -148,11 +152,12 @@ impl Control {
             let managed = match self.apps.remove(&name) {
                 Some(managed) if managed.is_upstream() == is_upstream(&spec) => managed.renewed(spec, false),
                 other => {
-                    // Replicas where there was an upstream, or the other way round.
+                    // Replicas where there was an upstream, or the other way round. What is counted goes on.
+                    let before = other.as_ref().map(|other| other.view.clone());
                     if let Some(other) = other {
                         self.retire(&name, other);
                     }
-                    self.revive(&name, spec)
+                    self.revive(&name, spec, before.as_ref())
                 }
             };
             kept.insert(name, managed);
@@ -182,13 +187,14 @@ impl Control {
         }
     }
 
-    /// An app that is not served: the one of that name that is on its way out, or a new one.
-    fn revive(&mut self, name: &str, spec: AppSpec) -> Managed {
+    /// An app that is not served: the one of that name that is on its way out, or a new one, which takes over the counts
+    /// of the one `before`.
+    fn revive(&mut self, name: &str, spec: AppSpec, before: Option<&View>) -> Managed {
         let retired = if is_upstream(&spec) { None } else { self.retiring.remove(name) };
         match retired.filter(|managed| !managed.outbox.is_closed()) {
             // Back before it was gone: what drains may serve again.
             Some(managed) => managed.renewed(spec, true),
-            None => self.supervise(spec),
+            None => self.supervise(spec, before),
         }
     }
 
@@ -197,9 +203,11 @@ impl Control {
         self.board.apps.store(Arc::new(all.map(|managed| managed.view.clone()).collect()));
     }
 
-    fn supervise(&mut self, spec: AppSpec) -> Managed {
+    fn supervise(&mut self, spec: AppSpec, before: Option<&View>) -> Managed {
         let upstream = is_upstream(&spec);
-        let app = App::new(&spec.name);
+        let tally = before.map(|before| Arc::clone(before.app.tally())).unwrap_or_default();
+        let record = before.map(|before| Arc::clone(&before.record)).unwrap_or_default();
+        let app = App::counted(&spec.name, tally);
         let policy = Policy::new(Arc::new(spec), None);
         let status = Arc::default();
         let (outbox, inbox) = mpsc::channel(INBOX);
@@ -208,13 +216,14 @@ impl Control {
             policy: Arc::clone(&policy),
             status: Arc::clone(&status),
             retiring: false,
+            record: Arc::clone(&record),
         };
         if upstream {
             let resolver = self.resolver.clone();
             let parts = upstream::Parts { app, policy, status, inbox, resolver };
             self.supervisors.spawn(Upstream::new(parts).run());
         } else {
-            let parts = Parts { app, policy, runtime: Arc::clone(&self.runtime), status, inbox };
+            let parts = Parts { app, policy, runtime: Arc::clone(&self.runtime), status, record, inbox };
             self.supervisors.spawn(Supervisor::new(parts).run());
         }
         Managed { view, outbox }

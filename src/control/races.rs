@@ -62,7 +62,10 @@ async fn visit(stage: Stage, work: Duration, patience: Option<Duration>) {
         for _ in 0..6 {
             let claim = match stage.app.claim() {
                 Some(claim) => Ok(claim),
-                None => stage.app.wait(usize::MAX, HOLD).await,
+                None => match stage.app.queue(usize::MAX) {
+                    Ok(ticket) => stage.app.wait(ticket, HOLD).await,
+                    Err(denied) => Err(denied),
+                },
             };
             let claim = match claim {
                 Ok(claim) => claim,

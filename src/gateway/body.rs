@@ -45,6 +45,12 @@ impl Body {
         }
         Self::Upstream { incoming, lease: Some(lease) }
     }
+
+    /// Whether it is a replica's answer of which more is to come.
+    #[must_use]
+    pub fn is_under_way(&self) -> bool {
+        matches!(self, Self::Upstream { lease: Some(_), .. })
+    }
 }
 
 impl HttpBody for Body {
@@ -61,7 +67,12 @@ impl HttpBody for Body {
                 let frame = ready!(Pin::new(&mut *incoming).poll_frame(cx));
                 match &frame {
                     // Broken off: the connection is of no more use and goes with its lease.
-                    Some(Err(_)) => drop(lease.take()),
+                    Some(Err(error)) => {
+                        if let Some(lease) = lease.take() {
+                            let (app, endpoint) = (lease.app(), lease.endpoint());
+                            tracing::warn!(app, %endpoint, %error, "an answer broke off half-way");
+                        }
+                    }
                     Some(Ok(_)) if !incoming.is_end_stream() => {}
                     _ => {
                         if let Some(lease) = lease.take() {

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use crate::app::replica::Claim;
 use crate::app::{App, Policy, clock};
 use crate::config::spec::UnknownHost;
+use crate::gateway::account::{Account, Accounted};
 use crate::gateway::body::{Body, Progress, Upload};
 use crate::gateway::client::Client;
 use crate::gateway::pool::Lease;
@@ -41,20 +42,37 @@ pub async fn answer(
     worker: Rc<Worker>,
     client: Arc<Client>,
     request: Request<Incoming>,
-) -> Result<Response<Body>, HangUp> {
+) -> Result<Response<Accounted>, HangUp> {
     client.head_complete();
-    let response = match forward(&worker, &client, request).await {
-        Ok(response) => response,
-        Err(Refused { reject: Reject::UnknownHost(UnknownHost::Close), .. }) => return Err(HangUp),
-        Err(Refused { reject, policy: None }) => reject.response(),
-        Err(Refused { reject, policy: Some(policy) }) => reject.response_among(&policy.spec.headers.response),
+    let mut account = Account::open(Rc::clone(&worker.unrouted));
+    let response = match forward(&worker, &client, &mut account, request).await {
+        Ok(response) => {
+            account.answered(response.status());
+            response
+        }
+        Err(Refused { reject, policy }) => {
+            let refusal = reject.refusal();
+            if let Some(why) = refusal {
+                account.refused(why);
+            }
+            let response = match (reject, policy) {
+                (Reject::UnknownHost(UnknownHost::Close), _) => return Err(HangUp),
+                (reject, None) => reject.response(),
+                (reject, Some(policy)) => reject.response_among(&policy.spec.headers.response),
+            };
+            // Who has left is told in vain.
+            if refusal.is_some() {
+                account.answered(response.status());
+            }
+            response
+        }
     };
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         client.forget_head();
     } else {
         client.head_expected();
     }
-    Ok(response)
+    Ok(response.map(|body| Accounted::new(body, account)))
 }
 
 /// A request that gets no answer of its app's, and the app's policy once it is known whose it is.
@@ -72,9 +90,9 @@ impl From<Reject> for Refused {
 async fn forward(
     worker: &Rc<Worker>,
     client: &Arc<Client>,
+    account: &mut Account,
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Refused> {
-    let started = Instant::now();
     let has_length = || client.with_head(|head| checks::has_length(head, request.method().as_str()));
     let target = checks::check(&request, has_length)?;
     if target.path == HEALTH_PATH {
@@ -94,9 +112,9 @@ async fn forward(
             return Ok(redirect::response(routes.table.redirect(index), request.uri(), found.prefix)?);
         }
     };
-    routes.record(entry, clock::coarse().0);
+    account.belongs_to(routes.record(entry, clock::coarse().0));
     let policy = &routes.table.entry(entry).policy;
-    let way = Way { worker, client, routes: &routes, entry, started };
+    let way = Way { worker, client, routes: &routes, entry, account };
     let refused = |reject| Refused { reject, policy: Some(Arc::clone(policy)) };
     pass_on(way, policy, found.prefix, request).await.map_err(refused)
 }
@@ -160,7 +178,7 @@ struct Way<'a> {
     client: &'a Client,
     routes: &'a LocalRoutes,
     entry: usize,
-    started: Instant,
+    account: &'a Account,
 }
 
 impl Way<'_> {
@@ -173,7 +191,7 @@ impl Way<'_> {
     ) -> Result<(Response<Incoming>, Lease), Reject> {
         let entry = self.routes.table.entry(self.entry);
         let spec = &entry.policy.spec;
-        let deadline = self.started + spec.timeout;
+        let deadline = self.account.started() + spec.timeout;
         // Sending twice is the same as sending once, RFC 9110 section 9.2.2. Not more than twice: it may be this very
         // request that ends its replicas.
         let mut replay = (progress.is_none() && head.method.is_idempotent()).then(|| head.clone());
@@ -212,13 +230,14 @@ impl Way<'_> {
         if let Some(claim) = app.claim() {
             return Ok(claim);
         }
-        let hold = policy.spec.hold;
-        let time = hold.timeout.min(deadline.saturating_duration_since(Instant::now()));
+        let (hold, now) = (policy.spec.hold, Instant::now());
+        let time = hold.timeout.min(deadline.saturating_duration_since(now));
         let time = time.max(Duration::from_millis(1));
-        let waiting = app.wait(hold.max, time);
+        let ticket = app.queue(hold.max).map_err(Reject::Denied)?;
+        let _held = self.account.hold(now);
         // The parser watches only a client of whom there is nothing left to read.
         tokio::select! {
-            claim = waiting => claim.map_err(Reject::Denied),
+            claim = app.wait(ticket, time) => claim.map_err(Reject::Denied),
             () = self.client.gone() => Err(Reject::ClientGone),
         }
     }

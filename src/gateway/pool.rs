@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use crate::app::App;
 use crate::app::replica::Claim;
 use crate::gateway::body::{Progress, Upload};
+use crate::runtime::Address;
 
 /// A connection's sending side.
 pub type Sender = SendRequest<Upload>;
@@ -167,6 +168,18 @@ impl Lease {
             self.pool.put(&self.claim, self.sender, keep);
         }
         drop(self.claim);
+    }
+
+    /// Whose answer it is.
+    #[must_use]
+    pub fn app(&self) -> &str {
+        &self.claim.app().name
+    }
+
+    /// Where it comes from.
+    #[must_use]
+    pub fn endpoint(&self) -> &Address {
+        &self.claim.replica().endpoint.address
     }
 
     /// The connection has become something else; the claim goes with it.

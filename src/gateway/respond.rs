@@ -5,6 +5,7 @@ use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYP
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 
 use crate::app::clock::{self, Millis};
+use crate::app::tally::Refusal;
 use crate::app::{Denied, Trouble, TroubleKind};
 use crate::config::spec::{HeaderChanges, UnknownHost};
 use crate::gateway::body::Body;
@@ -32,30 +33,49 @@ pub enum Reject {
     UpstreamProtocol,
     /// No answer began in time.
     UpstreamTimeout,
-    /// The client has left; nobody reads the answer.
+    /// The client has left, or broken its request off; nobody reads the answer.
     ClientGone,
 }
 
 impl Reject {
+    /// What it is counted as; nothing where nobody is there to be refused.
+    #[must_use]
+    pub fn refusal(&self) -> Option<Refusal> {
+        Some(match self {
+            Self::BadRequest(_) | Self::Connect => Refusal::BadRequest,
+            Self::NoRoute | Self::UnknownHost(_) => Refusal::NoRoute,
+            Self::Denied(Denied::QueueFull) => Refusal::HoldFull,
+            Self::Denied(Denied::TimedOut) => Refusal::HoldTimeout,
+            Self::Denied(Denied::Trouble(trouble)) => match trouble.kind {
+                TroubleKind::StartFailed => Refusal::StartFailed,
+                TroubleKind::Runtime => Refusal::Runtime,
+                TroubleKind::Upstream => Refusal::UpstreamDown,
+                TroubleKind::ShuttingDown => Refusal::ShuttingDown,
+            },
+            Self::UpstreamConnect => Refusal::UpstreamConnect,
+            Self::UpstreamProtocol => Refusal::UpstreamProtocol,
+            Self::UpstreamTimeout => Refusal::UpstreamTimeout,
+            Self::ClientGone => return None,
+        })
+    }
+
     /// The row: status, reason, and seconds to wait before trying again.
     #[must_use]
     pub fn row(&self) -> (StatusCode, String, Option<u64>) {
-        let plain = |status, reason: &str, retry| (status, reason.to_owned(), retry);
+        let name = self.refusal().map_or("client-gone", Refusal::name);
+        let plain = |status, retry| (status, name.to_owned(), retry);
         match self {
-            Self::BadRequest(why) => (StatusCode::BAD_REQUEST, format!("bad-request: {why}"), None),
-            Self::Connect => plain(StatusCode::METHOD_NOT_ALLOWED, "bad-request: no forward proxy", None),
+            Self::BadRequest(why) => (StatusCode::BAD_REQUEST, format!("{name}: {why}"), None),
+            Self::Connect => (StatusCode::METHOD_NOT_ALLOWED, format!("{name}: no forward proxy"), None),
             // Who is hung up on sees nothing of it.
-            Self::NoRoute | Self::UnknownHost(UnknownHost::Close) => {
-                plain(StatusCode::NOT_FOUND, "no-route", None)
-            }
-            Self::UnknownHost(UnknownHost::Status(status)) => plain(*status, "no-route", None),
-            Self::Denied(Denied::QueueFull) => plain(StatusCode::SERVICE_UNAVAILABLE, "hold-full", Some(1)),
-            Self::Denied(Denied::TimedOut) => plain(StatusCode::GATEWAY_TIMEOUT, "hold-timeout", Some(5)),
-            Self::Denied(Denied::Trouble(trouble)) => row_of(trouble),
-            Self::UpstreamConnect => plain(StatusCode::BAD_GATEWAY, "upstream-connect", None),
-            Self::UpstreamProtocol => plain(StatusCode::BAD_GATEWAY, "upstream-protocol", None),
-            Self::UpstreamTimeout => plain(StatusCode::GATEWAY_TIMEOUT, "upstream-timeout", None),
-            Self::ClientGone => plain(StatusCode::BAD_REQUEST, "client-gone", None),
+            Self::NoRoute | Self::UnknownHost(UnknownHost::Close) => plain(StatusCode::NOT_FOUND, None),
+            Self::UnknownHost(UnknownHost::Status(status)) => plain(*status, None),
+            Self::Denied(Denied::QueueFull) => plain(StatusCode::SERVICE_UNAVAILABLE, Some(1)),
+            Self::Denied(Denied::TimedOut) => plain(StatusCode::GATEWAY_TIMEOUT, Some(5)),
+            Self::Denied(Denied::Trouble(trouble)) => row_of(name, trouble),
+            Self::UpstreamConnect | Self::UpstreamProtocol => plain(StatusCode::BAD_GATEWAY, None),
+            Self::UpstreamTimeout => plain(StatusCode::GATEWAY_TIMEOUT, None),
+            Self::ClientGone => plain(StatusCode::BAD_REQUEST, None),
         }
     }
 
@@ -93,13 +113,11 @@ impl Reject {
     }
 }
 
-fn row_of(trouble: &Trouble) -> (StatusCode, String, Option<u64>) {
+fn row_of(name: &str, trouble: &Trouble) -> (StatusCode, String, Option<u64>) {
     let reason = match trouble.kind {
-        TroubleKind::StartFailed => format!("start-failed: {}", trouble.why),
-        TroubleKind::Runtime => format!("runtime: {}", trouble.why),
-        // Where it is looked for is the operator's business alone.
-        TroubleKind::Upstream => "upstream-down".to_owned(),
-        TroubleKind::ShuttingDown => "shutting-down".to_owned(),
+        TroubleKind::StartFailed | TroubleKind::Runtime => format!("{name}: {}", trouble.why),
+        // Where an upstream is looked for is the operator's business alone.
+        TroubleKind::Upstream | TroubleKind::ShuttingDown => name.to_owned(),
     };
     (StatusCode::SERVICE_UNAVAILABLE, reason, Some(seconds_until(trouble.retry_at, clock::coarse())))
 }

@@ -120,8 +120,14 @@ impl Exchange {
                     let unsent = error.take_message();
                     let error = error.into_error();
                     tracing::debug!(endpoint = %self.claim.replica().endpoint.address, %error, "no answer");
-                    let reject =
-                        if error.is_parse() { Reject::UpstreamProtocol } else { Reject::UpstreamConnect };
+                    let reject = if error.is_parse() {
+                        Reject::UpstreamProtocol
+                    } else if error.is_user() && self.progress.is_some() {
+                        // The request's body broke off, which is the client's doing and not the replica's.
+                        Reject::ClientGone
+                    } else {
+                        Reject::UpstreamConnect
+                    };
                     return Err(Failure { reject, unsent });
                 }
                 Err(_elapsed) => match self.put_off() {

@@ -6,7 +6,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -20,8 +20,8 @@ use tokio::sync::{Notify, watch};
 use tokio::task::LocalSet;
 use tokio::time::Instant;
 
-use crate::app::clock;
-use crate::app::meter::Writer;
+use crate::app::tally::{self, Tally};
+use crate::app::{clock, meter};
 use crate::gateway::client::{Client, ClientStream, MAX_HEAD};
 use crate::gateway::forward;
 use crate::gateway::listener::BACKLOG;
@@ -53,16 +53,33 @@ pub struct Gateway {
     pub shared: Shared,
     /// When to stop, and how long what runs may take.
     pub stop: watch::Receiver<Option<Instant>>,
-    /// Connections open at all workers.
-    pub open: Arc<OpenCount>,
+    /// Clients' connections at all workers.
+    pub connections: Arc<Connections>,
+    /// What becomes of requests that belong to no app.
+    pub unrouted: Arc<Tally>,
 }
 
-/// Connections open at all workers. A worker stays until there are none, since another may use upstream
+/// Clients' connections at all workers. A worker stays until none is open, since another may use upstream
 /// connections that live on its thread.
 #[derive(Debug, Default)]
-pub struct OpenCount {
-    count: AtomicUsize,
+pub struct Connections {
+    open: AtomicUsize,
+    accepted: AtomicU64,
     emptied: Notify,
+}
+
+impl Connections {
+    /// How many are open now, those included that have become something else than HTTP.
+    #[must_use]
+    pub fn open(&self) -> usize {
+        self.open.load(Ordering::Relaxed)
+    }
+
+    /// How many were ever accepted.
+    #[must_use]
+    pub fn accepted(&self) -> u64 {
+        self.accepted.load(Ordering::Relaxed)
+    }
 }
 
 /// One worker's own.
@@ -71,15 +88,23 @@ pub struct Worker {
     local: RefCell<Rc<LocalRoutes>>,
     /// Its upstream connections.
     pub pool: Rc<Pool>,
+    /// Its shard of what becomes of requests that belong to no app.
+    pub unrouted: Rc<tally::Writer>,
     open: Cell<usize>,
-    open_everywhere: Arc<OpenCount>,
+    connections: Arc<Connections>,
 }
 
-/// A route table with this worker's shard of each app's meter, made on first use.
+/// A route table with this worker's shards of each app's counts, made on first use.
 pub struct LocalRoutes {
     /// The table.
     pub table: Arc<RouteTable>,
-    writers: Vec<RefCell<Option<Writer>>>,
+    writers: Vec<RefCell<Option<Writers>>>,
+}
+
+struct Writers {
+    meter: meter::Writer,
+    /// Shared with the exchanges under way, which may outlive the table.
+    tally: Rc<tally::Writer>,
 }
 
 impl LocalRoutes {
@@ -88,10 +113,16 @@ impl LocalRoutes {
         Rc::new(Self { table, writers })
     }
 
-    /// Counts a request of the app at `entry`.
-    pub fn record(&self, entry: usize, now: u64) {
-        let mut writer = self.writers[entry].borrow_mut();
-        writer.get_or_insert_with(|| self.table.entry(entry).policy.meter.writer()).record(now);
+    /// Counts a request of the app at `entry`; gives where to count what becomes of it.
+    #[must_use]
+    pub fn record(&self, entry: usize, now: u64) -> Rc<tally::Writer> {
+        let mut writers = self.writers[entry].borrow_mut();
+        let writers = writers.get_or_insert_with(|| {
+            let entry = self.table.entry(entry);
+            Writers { meter: entry.policy.meter.writer(), tally: Rc::new(entry.app.tally().writer()) }
+        });
+        writers.meter.record(now);
+        Rc::clone(&writers.tally)
     }
 }
 
@@ -114,8 +145,9 @@ async fn run(gateway: Gateway, listeners: Vec<TcpListener>) -> usize {
         routes: RefCell::new(cache),
         local: RefCell::new(local),
         pool: Pool::new(gateway.shared.clone()),
+        unrouted: Rc::new(gateway.unrouted.writer()),
         open: Cell::new(0),
-        open_everywhere: Arc::clone(&gateway.open),
+        connections: Arc::clone(&gateway.connections),
     });
     let mut accepting = tokio::task::JoinSet::new();
     for listener in listeners {
@@ -126,8 +158,8 @@ async fn run(gateway: Gateway, listeners: Vec<TcpListener>) -> usize {
     let all_closed = async {
         loop {
             // Listening first: what becomes empty after the look is heard.
-            let emptied = gateway.open.emptied.notified();
-            if gateway.open.count.load(Ordering::SeqCst) == 0 {
+            let emptied = gateway.connections.emptied.notified();
+            if gateway.connections.open.load(Ordering::SeqCst) == 0 {
                 return;
             }
             emptied.await;
@@ -207,6 +239,8 @@ impl Worker {
     ) {
         let _best_effort = stream.set_nodelay(true);
         let _best_effort = SockRef::from(&stream).set_tcp_keepalive(&KEEPALIVE);
+        // Beside the count of those that are open: no further cache line is shared for it.
+        self.connections.accepted.fetch_add(1, Ordering::Relaxed);
         let client = Client::new(stream, peer);
         tokio::task::spawn_local(Rc::clone(self).serve(client, stop.clone()));
     }
@@ -246,7 +280,7 @@ impl Worker {
     /// Keeps the worker alive for as long as it lives, as an open connection does.
     pub fn keep_open(self: &Rc<Self>) -> Open {
         self.open.set(self.open.get() + 1);
-        self.open_everywhere.count.fetch_add(1, Ordering::SeqCst);
+        self.connections.open.fetch_add(1, Ordering::SeqCst);
         Open(Rc::clone(self))
     }
 }
@@ -257,9 +291,9 @@ pub struct Open(Rc<Worker>);
 impl Drop for Open {
     fn drop(&mut self) {
         self.0.open.set(self.0.open.get() - 1);
-        let everywhere = &self.0.open_everywhere;
-        if everywhere.count.fetch_sub(1, Ordering::SeqCst) == 1 {
-            everywhere.emptied.notify_waiters();
+        let connections = &self.0.connections;
+        if connections.open.fetch_sub(1, Ordering::SeqCst) == 1 {
+            connections.emptied.notify_waiters();
         }
     }
 }

@@ -18,6 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use prometheus_client::registry::Registry;
 use tokio::sync::mpsc;
 
 use self::docker::{DockerRuntime, DockerSettings};
@@ -81,6 +82,9 @@ pub trait Runtime: Send + Sync + 'static {
 
     /// Memory that it holds now.
     fn memory<'a>(&'a self, id: &'a ReplicaId) -> Reply<'a, MemoryUse>;
+
+    /// Adds what it counts of its own work to what is shown at `/metrics`.
+    fn register(&self, _registry: &mut Registry) {}
 
     /// What happens to replicas without our asking, from now on. The task behind it ends when the receiver is dropped.
     fn watch(&self) -> mpsc::Receiver<Event>;
@@ -148,6 +152,8 @@ pub struct Started {
     pub id: ReplicaId,
     /// Where its requests go.
     pub endpoint: Endpoint,
+    /// How much of the call it took until the replica existed, for a runtime that makes it before it starts it.
+    pub created: Option<Duration>,
 }
 
 /// Where a replica's requests go.

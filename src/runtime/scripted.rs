@@ -240,7 +240,7 @@ impl Runtime for Scripted {
                     port
                 };
                 if failed.is_none() {
-                    return Ok(Started { id: id(port), endpoint: endpoint(port) });
+                    return Ok(Started { id: id(port), endpoint: endpoint(port), created: None });
                 }
             }
             Err(failed.expect("else it was started"))

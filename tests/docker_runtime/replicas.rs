@@ -55,7 +55,9 @@ async fn a_second_start_finds_the_first() {
     let lab = Lab::new();
     let order = lab.order(lab.workload(&["serve"])).await;
     let first = lab.runtime.start(&order).await.unwrap();
-    assert_eq!(lab.runtime.start(&order).await.unwrap(), first);
+    let second = lab.runtime.start(&order).await.unwrap();
+    assert_eq!((&second.id, &second.endpoint), (&first.id, &first.endpoint));
+    assert!(first.created.is_some() && second.created.is_none(), "{first:?} {second:?}");
 
     docker(&["kill", &first.id.0]);
     let after_kill = lab.runtime.start(&order).await.unwrap();

@@ -7,17 +7,24 @@ need() {
 }
 
 # install PACKAGE...: from Debian, or a word on what to install by hand.
-install() {
+install() { from_debian "$*" install_all "$@"; }
+
+install_all() { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install --yes "$@"; }
+
+# from_debian WHAT COMMAND...: gets what is missing, or says what to install by hand.
+from_debian() {
+    local what=$1
+    shift
     if ! command -v apt-get >/dev/null || ((EUID != 0)); then
-        echo "missing: $*. Install them, or run tests/run as root on Debian, where it does so itself." >&2
+        echo "missing: $what. Install them, or run tests/run as root on Debian, where it does so itself." >&2
         return 1
     fi
-    echo "installing $*"
+    echo "installing $what"
     local log
     log=$(mktemp)
-    if ! { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install --yes "$@"; } >"$log" 2>&1; then
+    if ! "$@" >"$log" 2>&1; then
         tail -n 30 "$log" >&2
-        echo "apt-get could not install: $*" >&2
+        echo "apt-get could not install: $what" >&2
         rm -f "$log"
         return 1
     fi
@@ -33,6 +40,18 @@ stop_registry_service() {
         update-rc.d docker-registry disable >/dev/null 2>&1 || true
     fi
 }
+
+# The one program that is needed of Debian's package prometheus. The package itself would bring a server, started at
+# once and after every boot, so it is only unpacked.
+unpack_promtool() (
+    folder=$(mktemp -d)
+    trap 'rm -rf "$folder"' EXIT
+    cd "$folder" &&
+        apt-get update &&
+        apt-get download prometheus &&
+        dpkg-deb --fsys-tarfile prometheus_*.deb | tar --extract ./usr/bin/promtool &&
+        mv usr/bin/promtool /usr/local/bin/promtool
+)
 
 install_packages() {
     if ! command -v cargo >/dev/null; then
@@ -64,6 +83,8 @@ install_packages() {
             stop_registry_service
         fi
     fi
+    command -v promtool >/dev/null || from_debian promtool unpack_promtool
     cargo --version
     docker --version
+    promtool --version | sed -n 1p
 }

@@ -7,6 +7,7 @@ pub(crate) mod app;
 pub(crate) mod docker;
 pub(crate) mod http;
 pub(crate) mod load;
+pub(crate) mod metrics;
 pub(crate) mod narrow;
 pub(crate) mod neighbour;
 pub(crate) mod processes;

@@ -4,3 +4,4 @@ mod gate;
 mod hold;
 mod meter;
 mod refusing;
+mod tally;

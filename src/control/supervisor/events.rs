@@ -8,8 +8,9 @@ use crate::app::{Policy, Trouble, TroubleKind};
 use crate::config::spec::Metric;
 use crate::control::observe::{self, Lit};
 use crate::control::probe::{Lost, StartError};
+use crate::control::record::{Outcome, Phase as Start};
 use crate::control::supervisor::slot::{Phase, Running, Slot, Unwell};
-use crate::control::supervisor::tasks::{self, Failed, Report};
+use crate::control::supervisor::tasks::{self, Failed, Report, Took};
 use crate::control::supervisor::{Message, Stage, Supervisor};
 use crate::runtime::{Change, Endpoint, Found, ReplicaId, RuntimeError, Started, Status};
 
@@ -213,20 +214,23 @@ impl Supervisor {
         self.slots.iter().position(|slot| slot.number == number)
     }
 
-    fn started(&mut self, slot: u64, started: Result<Started, Failed>, now: Millis) {
+    fn started(&mut self, slot: u64, started: Result<(Started, Took), Failed>, now: Millis) {
         let Some(at) = self.place(slot) else { return };
         let began = match &self.slots[at].phase {
             Phase::Starting(starting) => Some(starting.since),
             _ => None,
         };
         match (started, began) {
-            (Ok(Started { id, endpoint }), Some(since)) => {
+            (Ok((started, took)), Some(since)) => {
+                self.record.started(Outcome::Ready);
+                self.note_cold_start(since, &started, took, now);
+                let Started { id, endpoint, .. } = started;
                 let took = now.since(since);
                 tracing::info!(app = self.app.name, replica = %id, ?took, "ready");
                 self.make_ready(at, id, Replica::new(endpoint), now);
             }
             // Given up in the moment in which it became ready.
-            (Ok(Started { id, .. }), None) => self.stop(at, id),
+            (Ok((Started { id, .. }, _)), None) => self.stop(at, id),
             (Err(failed), began) => {
                 let index = self.slots.swap_remove(at).index;
                 if let StartError::Runtime(error @ RuntimeError::NameTaken(_)) = &failed.why {
@@ -240,7 +244,18 @@ impl Supervisor {
         }
     }
 
+    /// Counts a start that somebody has waited for while the app was out.
+    fn note_cold_start(&self, since: Millis, started: &Started, took: Took, now: Millis) {
+        let Some(woken_at) = self.app.woken_at().filter(|_| self.first_ready.is_none()) else { return };
+        let start = took.call.saturating_sub(started.created.unwrap_or_default());
+        let mut phases =
+            vec![(Start::Queue, since.since(woken_at)), (Start::Start, start), (Start::Probe, took.probe)];
+        phases.extend(started.created.map(|created| (Start::Create, created)));
+        self.record.cold_start(now.since(woken_at), &phases);
+    }
+
     fn failed(&mut self, failed: &Failed, now: Millis) {
+        self.record.started(Outcome::Failed);
         let output = failed.output.join("\n");
         tracing::error!(app = self.app.name, error = %failed.why, output, "a replica did not start");
         match &failed.why {

@@ -30,6 +30,7 @@ use crate::app::{App, Policy};
 use crate::config::spec::Source;
 use crate::control::decide::{self, Decision};
 use crate::control::observe::{CpuUse, Gauge, Lit};
+use crate::control::record::{Record, Verdict};
 use crate::control::status::Status;
 use crate::control::supervisor::preparing::Preparing;
 use crate::control::supervisor::setbacks::Setbacks;
@@ -69,6 +70,7 @@ pub struct Supervisor {
     policy: Arc<Policy>,
     runtime: Arc<dyn Runtime>,
     status: Arc<ArcSwap<Status>>,
+    record: Arc<Record>,
     inbox: mpsc::Receiver<Message>,
     tasks: JoinSet<Report>,
     slots: Vec<Slot>,
@@ -121,6 +123,8 @@ pub struct Parts {
     pub runtime: Arc<dyn Runtime>,
     /// Where it shows what it does.
     pub status: Arc<ArcSwap<Status>>,
+    /// Where it counts what it does.
+    pub record: Arc<Record>,
     /// Where it is told.
     pub inbox: mpsc::Receiver<Message>,
 }
@@ -129,13 +133,14 @@ impl Supervisor {
     /// A supervisor of an app of which nothing is known yet.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        let Parts { app, policy, runtime, status, inbox } = parts;
+        let Parts { app, policy, runtime, status, record, inbox } = parts;
         app.set_limit(policy.spec.max_concurrency);
         Self {
             app,
             policy,
             runtime,
             status,
+            record,
             inbox,
             tasks: JoinSet::new(),
             slots: Vec::new(),
@@ -218,7 +223,7 @@ impl Supervisor {
             let seen = self.observe(now);
             let spec = &self.policy.spec.autoscale;
             let decision = decide::decide(spec, &self.state, &seen, now);
-            self.log_change(&decision);
+            self.note_change(&decision);
             self.state = decision.next.clone();
             let desired = decision.desired;
             self.decision = Some(decision);
@@ -280,8 +285,9 @@ impl Supervisor {
         }
     }
 
-    fn log_change(&self, decision: &Decision) {
+    fn note_change(&self, decision: &Decision) {
         let before = self.decision.as_ref().map_or(0, |decision| decision.desired);
+        self.record.decided(Verdict::of(before, decision.desired));
         if decision.desired != before {
             tracing::info!(app = self.app.name, desired = decision.desired, was = before, "{decision}");
         }

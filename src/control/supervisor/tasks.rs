@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Notify, OnceCell, oneshot};
+use tokio::time::Instant;
 
 use crate::app::App;
 use crate::app::replica::Replica;
@@ -29,8 +30,8 @@ const UNHEALTHY: u32 = 3;
 pub enum Report {
     /// The revision that a workload makes is known, or cannot be.
     Prepared(Arc<Workload>, Result<Revision, RuntimeError>),
-    /// A start has come to its end.
-    Started(u64, Result<Started, Failed>),
+    /// A start has come to its end; how long it took where it was a good one.
+    Started(u64, Result<(Started, Took), Failed>),
     /// A start was given up; nothing is left of it.
     Cancelled(u64),
     /// A replica is stopped and removed, or cannot be for now.
@@ -47,6 +48,15 @@ pub enum Report {
     CpuTimes(Vec<(ReplicaId, Duration)>),
     /// Memory that the ready replicas hold; `None` where one could not be asked.
     Memory(Option<Vec<MemoryUse>>),
+}
+
+/// Where the time of a start went, after its queue.
+#[derive(Debug, Clone, Copy)]
+pub struct Took {
+    /// The runtime's start call, with [`Started::created`] of it.
+    pub call: Duration,
+    /// From there to the first good answer.
+    pub probe: Duration,
 }
 
 /// A start that failed, and what the replica said last.
@@ -81,13 +91,14 @@ pub struct Launch {
 impl Launch {
     /// Starts, waits until ready; leaves nothing behind where that fails.
     pub async fn run(self) -> Report {
-        let slot = self.slot;
+        let (slot, began) = (self.slot, Instant::now());
         let started = match self.runtime.start(&self.order).await {
             Ok(started) => started,
             Err(why) => {
                 return Report::Started(slot, Err(Failed { why: why.into(), output: Vec::new() }));
             }
         };
+        let call = began.elapsed();
         let id = self.id.get_or_init(|| std::future::ready(started.id.clone())).await;
         let ready = tokio::select! {
             ready = probe::until_ready(&*self.runtime, id, &started.endpoint, &self.health, &self.nudge) => ready,
@@ -97,7 +108,10 @@ impl Launch {
             }
         };
         match ready {
-            Ok(()) => Report::Started(slot, Ok(started)),
+            Ok(()) => {
+                let took = Took { call, probe: began.elapsed().saturating_sub(call) };
+                Report::Started(slot, Ok((started, took)))
+            }
             Err(why) => {
                 let output = last_words(&*self.runtime, id).await;
                 let _logged = stop(&*self.runtime, id, self.stop_grace).await;

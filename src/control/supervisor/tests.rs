@@ -4,6 +4,7 @@
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use crate::app::replica::Claim;
 use crate::app::{App, Denied};
 use crate::config::spec::{AppSpec, EdgeSpec};
 use crate::config::{Overrides, parse};
+use crate::control::record::{Outcome, Phase, Verdict};
 use crate::control::status::Status;
 use crate::control::{Board, Command, Control, View};
 use crate::runtime::scripted::Scripted;
@@ -74,7 +76,10 @@ impl Stage {
     fn visitor(&self) -> impl Future<Output = Result<Claim, Denied>> + use<> {
         let view = self.view();
         view.policy.meter.writer().record(clock::now().0);
-        async move { view.app.wait(100, Duration::from_mins(1)).await }
+        async move {
+            let ticket = view.app.queue(100)?;
+            view.app.wait(ticket, Duration::from_mins(1)).await
+        }
     }
 
     /// So many visitors a second, each served at once, for so long; what is ready is checked meanwhile.
@@ -86,6 +91,13 @@ impl Stage {
             writer.record(clock::now().0);
             tokio::time::sleep(Duration::from_micros(1_000_000 / per_second)).await;
             check(self.status().ready);
+        }
+    }
+
+    /// Until it is known what runs. Nobody is let in before, so nothing is counted before either.
+    async fn adopted(&self) {
+        while !self.board.adopted.load(Ordering::Relaxed) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
         }
     }
 
@@ -119,17 +131,46 @@ async fn what_is_adopted_is_not_idle_yet() {
     stage.end().await;
 }
 
+/// Neither a further replica nor one that was there before is a cold start; the phases of one make up the whole.
+#[tokio::test(start_paused = true)]
+async fn only_the_first_replica_of_a_wake_is_a_cold_start() {
+    let stage = Stage::new("autoscale: {min: 0, max: 5, metric: rps, target: 10, idle: 30s}", &[]);
+    let record = stage.view().record;
+    for wakes in 1..=2 {
+        drop(stage.visitor().await);
+        stage.under_load(45, Duration::from_secs(20), |_| {}).await;
+        assert_eq!(stage.status().ready, 5);
+        let whole = record.cold_starts().expect("there was one");
+        let phases: Vec<_> =
+            Phase::ALL.into_iter().filter_map(|phase| record.cold_start_phase(phase)).collect();
+        assert_eq!((whole.count(), phases.len()), (wakes, 3), "the runtime creates nothing beforehand");
+        assert!(phases.iter().all(|phase| phase.count() == wakes));
+        let sum: Duration = phases.iter().map(|phase| phase.sum).sum();
+        assert!(whole.sum.abs_diff(sum) < Duration::from_millis(5), "{whole:?} {phases:?}");
+        assert_eq!(record.starts(Outcome::Ready), 5 * wakes);
+        pass(90).await;
+        assert_eq!((stage.status().ready, record.decisions(Verdict::Zero)), (0, wakes));
+    }
+    stage.end().await;
+
+    let stage = Stage::new("autoscale: {min: 0, metric: rps}", &[CURRENT]);
+    drop(stage.visitor().await.expect("it serves"));
+    assert_eq!(stage.view().record.cold_starts(), None, "it was there before");
+    stage.end().await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_restart_under_load_keeps_every_replica() {
     for metric in ["rps", "concurrency", "cpu"] {
         let keys = format!("autoscale: {{min: 0, metric: {metric}, target: 10}}");
         let stage = Stage::new(&keys, &[CURRENT; 5]);
         // What nobody can reach just now is not for giving up.
-        stage.under_load(41, Duration::from_millis(950), |_| {}).await;
+        stage.adopted().await;
+        stage.under_load(45, Duration::from_millis(550), |_| {}).await;
         assert_eq!(stage.status().ready, 5, "{metric}: {:?}", stage.status());
         assert_eq!(stage.runtime.world().replicas.len(), 5, "{metric}");
         if metric == "rps" {
-            stage.under_load(41, Duration::from_secs(50), |ready| assert_eq!(ready, 5)).await;
+            stage.under_load(45, Duration::from_secs(50), |ready| assert_eq!(ready, 5)).await;
         }
         stage.end().await;
     }
@@ -138,8 +179,9 @@ async fn a_restart_under_load_keeps_every_replica() {
 #[tokio::test(start_paused = true)]
 async fn a_restart_with_another_file_replaces_one_for_one() {
     let stage = Stage::new("autoscale: {min: 0, metric: rps, target: 10}", &["rOld"; 5]);
-    stage.under_load(41, Duration::from_millis(950), |_| {}).await;
-    stage.under_load(41, Duration::from_secs(20), |ready| assert!(ready >= 5, "{ready}")).await;
+    stage.adopted().await;
+    stage.under_load(45, Duration::from_millis(550), |_| {}).await;
+    stage.under_load(45, Duration::from_secs(20), |ready| assert!(ready >= 5, "{ready}")).await;
     assert_eq!(stage.revisions(), [CURRENT; 5]);
     stage.end().await;
 }

@@ -8,6 +8,7 @@ use bollard::models::BuildInfo;
 use bollard::query_parameters::BuildImageOptionsBuilder;
 use futures_util::stream;
 
+use super::calls::Operation;
 use super::context::{self, Context};
 use super::credentials::Credentials;
 use super::engine::{Engine, LOOK};
@@ -35,7 +36,7 @@ pub(super) async fn build(
     let what = format!("build app {app}");
     let dockerfile = read_dockerfile(folder).await?;
     let credentials = Credentials::load().await.of_all(&bases(&dockerfile)).await;
-    let session = engine.session().await.map_err(|failure| failure.explain(&what))?;
+    let session = engine.begin(Operation::Build).await.map_err(|failure| failure.explain(&what))?;
     let tag = labels::built_image(app);
     let labels = [(labels::BUILT_BY, identity.id.as_str()), (labels::BUILT_FOR, app)];
     let options = BuildImageOptionsBuilder::new()
@@ -51,7 +52,7 @@ pub(super) async fn build(
     let body = bollard::body_try_stream(blocks);
     let mut messages = session.docker.build_image(options, Some(credentials), Some(body));
     let mut output = Output { app, open: String::new(), last: LastLines::keeping(LAST_LINES), id: None };
-    while let Some(message) = engine.next(&what, SILENCE, &mut messages).await {
+    while let Some(message) = engine.next(Operation::Build, &what, SILENCE, &mut messages).await {
         match message {
             Ok(message) => output.take(message),
             Err(failure) => {
@@ -82,7 +83,9 @@ async fn read_dockerfile(folder: &Path) -> Result<String, RuntimeError> {
 
 async fn tagged(engine: &Engine, tag: &str) -> Result<String, RuntimeError> {
     let what = format!("look at image {tag}");
-    let inspected = engine.call(&what, LOOK, |docker| async move { docker.inspect_image(tag).await }).await;
+    let inspected = engine
+        .call(Operation::InspectImage, &what, LOOK, |docker| async move { docker.inspect_image(tag).await })
+        .await;
     let id = inspected.map_err(|failure| failure.explain(&what))?.id;
     id.ok_or_else(|| RuntimeError::Image(format!("the build of {tag} has left no image")))
 }

@@ -17,6 +17,7 @@ use http::uri::PathAndQuery;
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
+use super::calls::{Calls, Operation};
 use super::failure::{self, Failure};
 
 /// For anything that only looks.
@@ -38,6 +39,7 @@ pub(super) struct Engine {
     session: ArcSwapOption<Session>,
     /// Held by the one caller that negotiates, so that a crowd does not.
     negotiating: Mutex<()>,
+    calls: Calls,
 }
 
 /// What was agreed with an engine that answered.
@@ -64,7 +66,12 @@ impl Engine {
     /// An engine at `socket`; `None` means `DOCKER_HOST` where it names a Unix socket, else the usual place.
     pub(super) fn at(socket: Option<PathBuf>) -> Self {
         let socket = socket.unwrap_or_else(|| socket_of(std::env::var("DOCKER_HOST").ok().as_deref()));
-        Self { socket, session: ArcSwapOption::empty(), negotiating: Mutex::new(()) }
+        Self { socket, session: ArcSwapOption::empty(), negotiating: Mutex::new(()), calls: Calls::default() }
+    }
+
+    /// What it was asked so far.
+    pub(super) fn calls(&self) -> &Calls {
+        &self.calls
     }
 
     /// The session, negotiated if there is none.
@@ -72,24 +79,38 @@ impl Engine {
         if let Some(session) = self.session.load_full() {
             return Ok(session);
         }
+        // Whoever finds it negotiated when the turn comes has not asked for it.
+        let mut asks = false;
         // The wait for another's turn counts too: behind a mute engine a queue would add up.
         let negotiated = timeout(LOOK, async {
             let _turn = self.negotiating.lock().await;
             if let Some(session) = self.session.load_full() {
                 return Ok(session);
             }
+            asks = true;
+            self.calls.begin(Operation::Connect);
             let session = Arc::new(Session::open(&self.socket).await?);
             self.session.store(Some(Arc::clone(&session)));
             Ok(session)
-        });
+        })
+        .await
+        .unwrap_or_else(|_| Err(Failure::Unreachable(failure::mute_engine(&self.socket, LOOK))));
+        if asks && let Err(failure) = &negotiated {
+            self.calls.fail(Operation::Connect, failure);
+        }
         negotiated
-            .await
-            .unwrap_or_else(|_| Err(Failure::Unreachable(failure::mute_engine(&self.socket, LOOK))))
+    }
+
+    /// The session for a call that the caller makes of it.
+    pub(super) async fn begin(&self, operation: Operation) -> Result<Arc<Session>, Failure> {
+        self.calls.begin(operation);
+        self.session().await.inspect_err(|failure| self.calls.fail(operation, failure))
     }
 
     /// One call, under our own time limit. `what` names it in errors.
     pub(super) async fn call<T, F>(
         &self,
+        operation: Operation,
         what: &str,
         limit: Duration,
         call: impl FnOnce(Docker) -> F,
@@ -97,17 +118,18 @@ impl Engine {
     where
         F: Future<Output = Result<T, bollard::errors::Error>>,
     {
-        let session = self.session().await?;
+        let session = self.begin(operation).await?;
         let outcome = timeout(limit, call(session.docker.clone())).await;
         outcome
             .map_err(|_| Failure::timed_out(what, limit))
             .and_then(|answer| answer.map_err(|error| Failure::of(error, &self.socket)))
-            .inspect_err(|failure| self.note(failure))
+            .inspect_err(|failure| self.note(operation, failure))
     }
 
-    /// The next item of a stream that the engine sends; silence for `limit` is a failure. `None` at its end.
+    /// The next item of a stream that the engine sends for `operation`; silence for `limit` is a failure. `None` at its end.
     pub(super) async fn next<T>(
         &self,
+        operation: Operation,
         what: &str,
         limit: Duration,
         stream: &mut (impl Stream<Item = Result<T, bollard::errors::Error>> + Unpin),
@@ -117,7 +139,14 @@ impl Engine {
             Ok(Some(item)) => item.map_err(|error| Failure::of(error, &self.socket)),
             Err(_) => Err(Failure::timed_out(what, limit)),
         };
-        Some(item.inspect_err(|failure| self.note(failure)))
+        Some(item.inspect_err(|failure| self.note(operation, failure)))
+    }
+
+    /// A stream of `operation`, read by its caller, has broken off.
+    pub(super) fn broke(&self, operation: Operation, error: bollard::errors::Error) -> Failure {
+        let failure = Failure::of(error, &self.socket);
+        self.note(operation, &failure);
+        failure
     }
 
     /// Forgets what was negotiated: the engine went away.
@@ -125,7 +154,8 @@ impl Engine {
         self.session.store(None);
     }
 
-    fn note(&self, failure: &Failure) {
+    fn note(&self, operation: Operation, failure: &Failure) {
+        self.calls.fail(operation, failure);
         if failure.ends_session() {
             self.forget();
         }

@@ -14,6 +14,7 @@ use futures_util::StreamExt;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior};
 
+use super::calls::Operation;
 use super::engine::{Engine, LOOK};
 use super::{labels, look};
 use crate::runtime::{Change, Event, Exit, Identity, ReplicaId, Status};
@@ -83,7 +84,7 @@ impl Watch {
 
     /// Follows one stream to its end.
     async fn follow(&mut self) -> Result<(), Dropped> {
-        let Ok(session) = self.engine.session().await else { return Ok(()) };
+        let Ok(session) = self.engine.begin(Operation::Events).await else { return Ok(()) };
         // What was removed between two streams would stay in here for good.
         self.out_of_memory.clear();
         self.ended.clear();
@@ -101,7 +102,8 @@ impl Watch {
                 message = stream.next() => match message {
                     Some(Ok(message)) => self.take(message).await?,
                     Some(Err(error)) => {
-                        tracing::debug!(%error, "the Docker Engine's event stream broke");
+                        let failure = self.engine.broke(Operation::Events, error);
+                        tracing::debug!(?failure, "the Docker Engine's event stream broke");
                         return Ok(());
                     }
                     None => return Ok(()),
@@ -170,9 +172,9 @@ impl Watch {
         let mut exit = Exit { code, out_of_memory: self.out_of_memory.remove(id) && code != Some(0) };
         if code == Some(KILLED) && !exit.out_of_memory {
             let what = "look at a container that was killed";
-            let inspected = self
-                .engine
-                .call(what, LOOK, |docker| async move { docker.inspect_container(id, None).await });
+            let inspected = self.engine.call(Operation::Inspect, what, LOOK, |docker| async move {
+                docker.inspect_container(id, None).await
+            });
             let state = inspected.await.ok().and_then(|inspected| inspected.state);
             exit.out_of_memory = state.is_some_and(|state| look::exit(&state).out_of_memory);
         }
@@ -182,10 +184,12 @@ impl Watch {
     /// What a paused container counts as; `None` where it goes on, or nobody knows.
     async fn paused(&self, id: &str) -> Option<Exit> {
         let what = "look at a container that was paused";
-        let inspected = self
-            .engine
-            .call(what, LOOK, |docker| async move { docker.inspect_container(id, None).await })
-            .await;
+        let inspected =
+            self.engine
+                .call(Operation::Inspect, what, LOOK, |docker| async move {
+                    docker.inspect_container(id, None).await
+                })
+                .await;
         match look::status(&inspected.ok()?) {
             Status::Exited(exit) => Some(exit),
             Status::Running(_) | Status::Gone => None,

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bollard::models::{ImageConfig, ImageInspect};
 
+use super::calls::Operation;
 use super::container::{self, SECURITY};
 use super::engine::LOOK;
 use super::failure::Failure;
@@ -102,7 +103,9 @@ impl DockerRuntime {
         let what = format!("look at image {reference}");
         let looked = self
             .engine
-            .call(&what, LOOK, |docker| async move { docker.inspect_image(reference).await })
+            .call(Operation::InspectImage, &what, LOOK, |docker| async move {
+                docker.inspect_image(reference).await
+            })
             .await;
         match looked {
             Ok(image) => Ok(Some(image)),

@@ -5,6 +5,7 @@
 //! is an error of each call, never of [`DockerRuntime::new`].
 
 mod build;
+mod calls;
 mod container;
 mod context;
 mod credentials;
@@ -34,10 +35,12 @@ use std::time::Duration;
 use bollard::query_parameters::ListContainersOptionsBuilder;
 use dashmap::{DashMap, DashSet};
 use futures_util::future::BoxFuture;
+use prometheus_client::registry::Registry;
 use tokio::sync::{RwLock, mpsc};
 
 pub use self::labels::built_image;
 
+use self::calls::Operation;
 use self::engine::{Engine, LOOK};
 use self::network::Network;
 use self::turns::Turns;
@@ -97,10 +100,12 @@ impl DockerRuntime {
         let what = "list this proxy's containers";
         let options =
             ListContainersOptionsBuilder::new().all(true).filters(&labels::filter(&self.identity)).build();
-        let listed = self
-            .engine
-            .call(what, LOOK, |docker| async move { docker.list_containers(Some(options)).await })
-            .await;
+        let listed =
+            self.engine
+                .call(Operation::List, what, LOOK, |docker| async move {
+                    docker.list_containers(Some(options)).await
+                })
+                .await;
         Ok(listed.map_err(|failure| failure.explain(what))?.into_iter().filter_map(look::found).collect())
     }
 }
@@ -160,6 +165,10 @@ impl Runtime for DockerRuntime {
 
     fn memory<'a>(&'a self, id: &'a ReplicaId) -> Reply<'a, MemoryUse> {
         Box::pin(self.held_memory(id))
+    }
+
+    fn register(&self, registry: &mut Registry) {
+        self.engine.calls().register(registry);
     }
 
     fn watch(&self) -> mpsc::Receiver<Event> {

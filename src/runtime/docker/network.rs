@@ -7,6 +7,7 @@ use std::time::Duration;
 use bollard::models::{NetworkConnectRequest, NetworkCreateRequest};
 use tokio::sync::Mutex;
 
+use super::calls::Operation;
 use super::engine::{Engine, LOOK};
 use super::failure::Failure;
 use super::labels;
@@ -76,7 +77,11 @@ impl Network {
         let what = format!("remove network {}", self.name);
         let name = self.name.clone();
         let removed =
-            engine.call(&what, CHANGE, |docker| async move { docker.remove_network(&name).await }).await;
+            engine
+                .call(Operation::Network, &what, CHANGE, |docker| async move {
+                    docker.remove_network(&name).await
+                })
+                .await;
         match removed {
             Ok(()) | Err(Failure::Status { code: 404, .. }) => {
                 *seen = false;
@@ -92,8 +97,9 @@ impl Network {
     async fn look(&self, engine: &Engine, identity: &Identity) -> Result<bool, RuntimeError> {
         let what = format!("look at network {}", self.name);
         let name = self.name.clone();
-        let found =
-            engine.call(&what, LOOK, |docker| async move { docker.inspect_network(&name, None).await });
+        let found = engine.call(Operation::Network, &what, LOOK, |docker| async move {
+            docker.inspect_network(&name, None).await
+        });
         match found.await {
             Ok(found) if labels::are_ours(identity, found.labels.as_ref()) => Ok(true),
             Ok(_) => Err(RuntimeError::Refused(format!(
@@ -114,7 +120,11 @@ impl Network {
             ..Default::default()
         };
         let made =
-            engine.call(&what, CHANGE, |docker| async move { docker.create_network(request).await }).await;
+            engine
+                .call(Operation::Network, &what, CHANGE, |docker| async move {
+                    docker.create_network(request).await
+                })
+                .await;
         match made {
             Ok(_) => {
                 tracing::info!(network = self.name, "made the network that replicas join");
@@ -132,7 +142,18 @@ impl Network {
 pub(super) async fn connect(engine: &Engine, network: &str, container: &str) -> Result<(), Failure> {
     let what = format!("connect a container to network {network}");
     // Before a container runs, engines here take any name at all, and its start would fail in their words.
-    engine.call(&what, LOOK, |docker| async move { docker.inspect_network(network, None).await }).await?;
+    engine
+        .call(
+            Operation::Network,
+            &what,
+            LOOK,
+            |docker| async move { docker.inspect_network(network, None).await },
+        )
+        .await?;
     let request = NetworkConnectRequest { container: container.to_owned(), ..Default::default() };
-    engine.call(&what, CHANGE, |docker| async move { docker.connect_network(network, request).await }).await
+    engine
+        .call(Operation::Network, &what, CHANGE, |docker| async move {
+            docker.connect_network(network, request).await
+        })
+        .await
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use bollard::container::LogOutput;
 use bollard::query_parameters::LogsOptionsBuilder;
 
+use super::calls::Operation;
 use super::engine::{Engine, LOOK};
 use super::failure::Failure;
 
@@ -19,11 +20,11 @@ const LIMIT: Duration = Duration::from_secs(10);
 pub(super) async fn tail(engine: &Engine, id: &str, lines: usize) -> Result<Vec<String>, Failure> {
     let what = format!("read the output of container {id:.12}");
     let options = LogsOptionsBuilder::new().stdout(true).stderr(true).tail(&lines.to_string()).build();
-    let session = engine.session().await?;
+    let session = engine.begin(Operation::Logs).await?;
     let read = async {
         let mut stream = session.docker.logs(id, Some(options));
         let mut last = Lines::keeping(lines);
-        while let Some(piece) = engine.next(&what, LOOK, &mut stream).await {
+        while let Some(piece) = engine.next(Operation::Logs, &what, LOOK, &mut stream).await {
             last.push(&piece?);
         }
         Ok(last.finish())

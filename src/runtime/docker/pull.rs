@@ -5,6 +5,7 @@ use std::time::Duration;
 use bollard::models::CreateImageInfo;
 use bollard::query_parameters::CreateImageOptionsBuilder;
 
+use super::calls::Operation;
 use super::credentials::Credentials;
 use super::engine::Engine;
 use super::failure::Failure;
@@ -20,13 +21,13 @@ pub(super) async fn pull(engine: &Engine, name: &str, patience: Duration) -> Res
     let credentials = Credentials::load().await.of(&reference).await;
     let with_login = credentials.is_some();
     let explain = |failure| explain(failure, name, &reference, with_login, patience);
-    let session = engine.session().await.map_err(|failure| failure.explain(&what))?;
+    let session = engine.begin(Operation::Pull).await.map_err(|failure| failure.explain(&what))?;
     tracing::info!(image = name, with_login, "the image is not on this host: pulling it");
     let options =
         CreateImageOptionsBuilder::new().from_image(&reference.repository).tag(&reference.version).build();
     let mut stream = session.docker.create_image(Some(options), None, credentials);
     let mut throttle = Throttle::new();
-    while let Some(info) = engine.next(&what, patience, &mut stream).await {
+    while let Some(info) = engine.next(Operation::Pull, &what, patience, &mut stream).await {
         let info = info.map_err(explain)?;
         if throttle.is_due() {
             log(name, &info);

@@ -7,12 +7,14 @@
 use std::time::Duration;
 
 use bollard::query_parameters::CreateContainerOptionsBuilder;
+use tokio::time::Instant;
 
+use super::calls::Operation;
 use super::container::{self, Frame};
 use super::engine::LOOK;
 use super::failure::Failure;
 use super::{DockerRuntime, labels, look, network, output, workspace};
-use crate::runtime::{Exit, ReplicaId, RuntimeError, StartOrder, Started, Status};
+use crate::runtime::{Endpoint, Exit, ReplicaId, RuntimeError, StartOrder, Started, Status};
 
 const CREATE: Duration = Duration::from_secs(30);
 const START: Duration = Duration::from_mins(1);
@@ -25,7 +27,7 @@ const LAST_LINES: usize = 20;
 
 /// What became of a container that was told to start.
 enum Begun {
-    Runs(Started),
+    Runs(Endpoint),
     /// The own network was gone; the container has been removed.
     NetworkLost,
 }
@@ -40,13 +42,17 @@ impl DockerRuntime {
     pub(super) async fn start_replica(&self, order: &StartOrder) -> Result<Started, RuntimeError> {
         let what = format!("start app {}", order.app);
         let name = labels::name(&self.identity, order);
+        let began = Instant::now();
         for _ in 0..ATTEMPTS {
             self.network.ensure(&self.engine, &self.identity).await?;
             match self.create(order, &name).await {
                 Ok(id) => {
                     self.join_further(order, &id, &what).await?;
+                    let created = Some(began.elapsed());
                     match self.begin(order, &id, &what).await? {
-                        Begun::Runs(started) => return Ok(started),
+                        Begun::Runs(endpoint) => {
+                            return Ok(Started { id: ReplicaId(id), endpoint, created });
+                        }
                         Begun::NetworkLost => self.network.forget().await,
                     }
                 }
@@ -92,7 +98,9 @@ impl DockerRuntime {
         let what = format!("create container {name}");
         let created = self
             .engine
-            .call(&what, CREATE, |docker| async move { docker.create_container(Some(options), body).await })
+            .call(Operation::Create, &what, CREATE, |docker| async move {
+                docker.create_container(Some(options), body).await
+            })
             .await?;
         Ok(created.id)
     }
@@ -118,10 +126,12 @@ impl DockerRuntime {
 
     /// Starts the container `id`, which this call or one before it has created, and asks for its address.
     async fn begin(&self, order: &StartOrder, id: &str, what: &str) -> Result<Begun, RuntimeError> {
-        let started = self
-            .engine
-            .call(what, START, |docker| async move { docker.start_container(id, None).await })
-            .await;
+        let started =
+            self.engine
+                .call(Operation::Start, what, START, |docker| async move {
+                    docker.start_container(id, None).await
+                })
+                .await;
         match started {
             Ok(()) => {}
             Err(failure) if failure.is_network_missing() => {
@@ -151,7 +161,7 @@ impl DockerRuntime {
             return Err(RuntimeError::Exited(Exit { code: None, out_of_memory: false }));
         };
         match look::status(&inspected) {
-            Status::Running(endpoint) => Ok(Begun::Runs(Started { id: ReplicaId(id.to_owned()), endpoint })),
+            Status::Running(endpoint) => Ok(Begun::Runs(endpoint)),
             _ if inspected.state.as_ref().is_some_and(look::runs) => {
                 self.discard(id).await;
                 Err(RuntimeError::Refused(format!(
@@ -185,7 +195,7 @@ impl DockerRuntime {
         let id = ReplicaId(inspected.id.clone().unwrap_or_else(|| name.to_owned()));
         let fits = labels.and_then(|labels| labels.get(labels::REVISION)) == Some(&order.revision.hash);
         if let (true, Status::Running(endpoint)) = (fits, look::status(&inspected)) {
-            return Ok(Some(Occupant::Fits(Started { id, endpoint })));
+            return Ok(Some(Occupant::Fits(Started { id, endpoint, created: None })));
         }
         self.remove(&id.0).await?;
         Ok(Some(Occupant::Cleared))
@@ -212,7 +222,9 @@ impl DockerRuntime {
         let what = format!("look at container {id}");
         let inspected = self
             .engine
-            .call(&what, LOOK, |docker| async move { docker.inspect_container(id, None).await })
+            .call(Operation::Inspect, &what, LOOK, |docker| async move {
+                docker.inspect_container(id, None).await
+            })
             .await;
         match inspected {
             Ok(inspected) => Ok(Some(inspected)),

@@ -6,6 +6,7 @@ use bollard::models::{ContainerMemoryStats, ContainerStatsResponse};
 use bollard::query_parameters::StatsOptionsBuilder;
 use futures_util::StreamExt;
 
+use super::calls::Operation;
 use super::engine::LOOK;
 use super::{DockerRuntime, gone};
 use crate::runtime::{MemoryUse, ReplicaId, RuntimeError};
@@ -25,7 +26,7 @@ impl DockerRuntime {
     async fn stats(&self, id: &ReplicaId) -> Result<ContainerStatsResponse, RuntimeError> {
         let what = format!("ask what container {id} uses");
         let options = StatsOptionsBuilder::new().stream(false).one_shot(true).build();
-        let answered = self.engine.call(&what, LOOK, |docker| async move {
+        let answered = self.engine.call(Operation::Stats, &what, LOOK, |docker| async move {
             docker.stats(&id.0, Some(options)).next().await.transpose()
         });
         match answered.await {

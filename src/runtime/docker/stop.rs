@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bollard::query_parameters::{RemoveContainerOptionsBuilder, StopContainerOptionsBuilder};
 
+use super::calls::Operation;
 use super::engine::LOOK;
 use super::{DockerRuntime, labels, look};
 use crate::runtime::{ReplicaId, RuntimeError};
@@ -31,8 +32,9 @@ impl DockerRuntime {
         let state = inspected.state.unwrap_or_default();
         if state.paused.unwrap_or(false) {
             // A frozen process cannot act on SIGTERM. Should this fail, the removal kills it all the same.
-            let thawed =
-                self.engine.call(&what, LOOK, |docker| async move { docker.unpause_container(&id.0).await });
+            let thawed = self.engine.call(Operation::Unpause, &what, LOOK, |docker| async move {
+                docker.unpause_container(&id.0).await
+            });
             if let Err(failure) = thawed.await {
                 tracing::debug!(container = %id, ?failure, "cannot unpause a container before it is stopped");
             }
@@ -48,7 +50,7 @@ impl DockerRuntime {
         let options = StopContainerOptionsBuilder::new().t(whole_seconds(grace)).build();
         let stopped = self
             .engine
-            .call(what, grace.saturating_add(BEYOND_GRACE), |docker| async move {
+            .call(Operation::Stop, what, grace.saturating_add(BEYOND_GRACE), |docker| async move {
                 docker.stop_container(&id.0, Some(options)).await
             })
             .await;
@@ -66,7 +68,9 @@ impl DockerRuntime {
         let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
         let removed = self
             .engine
-            .call(&what, REMOVE, |docker| async move { docker.remove_container(id, Some(options)).await })
+            .call(Operation::Remove, &what, REMOVE, |docker| async move {
+                docker.remove_container(id, Some(options)).await
+            })
             .await;
         match removed {
             Err(failure) if failure.is_not_found() => Ok(()),

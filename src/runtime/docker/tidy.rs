@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use bollard::query_parameters::{ListImagesOptionsBuilder, RemoveImageOptionsBuilder};
 
+use super::calls::Operation;
 use super::engine::LOOK;
 use super::failure::Failure;
 use super::{DockerRuntime, labels};
@@ -39,7 +40,9 @@ impl DockerRuntime {
         let what = "list images of builds before";
         let listed = self
             .engine
-            .call(what, LOOK, |docker| async move { docker.list_images(Some(options)).await })
+            .call(Operation::ListImages, what, LOOK, |docker| async move {
+                docker.list_images(Some(options)).await
+            })
             .await?;
         // Another proxy that builds an app of the same name takes the tag away from an image that is still wanted.
         let wanted: HashSet<_> = self.built.iter().map(|image| image.value().clone()).collect();
@@ -54,7 +57,9 @@ impl DockerRuntime {
         let options = RemoveImageOptionsBuilder::new().force(false).noprune(false).build();
         let removed = self
             .engine
-            .call(&what, REMOVE, |docker| async move { docker.remove_image(id, Some(options), None).await })
+            .call(Operation::RemoveImage, &what, REMOVE, |docker| async move {
+                docker.remove_image(id, Some(options), None).await
+            })
             .await;
         match removed {
             Ok(_) => tracing::debug!(image = id, "removed the image of a build before"),

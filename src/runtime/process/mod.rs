@@ -76,7 +76,9 @@ impl ProcessRuntime {
                 && replica.revision == order.revision.hash
                 && replica.index == order.index;
             match replica.status() {
-                Status::Running(endpoint) if same => Some(Started { id: replica.id.clone(), endpoint }),
+                Status::Running(endpoint) if same => {
+                    Some(Started { id: replica.id.clone(), endpoint, created: None })
+                }
                 _ => None,
             }
         })
@@ -116,7 +118,8 @@ impl ProcessRuntime {
         let replica =
             Replica::start(&self.settings.warden, order, workspace.as_deref(), port, on_exit).await?;
         // One that has ended already is kept: its status and its last lines say why.
-        let started = Started { id: replica.id.clone(), endpoint: replica.endpoint.clone() };
+        let endpoint = replica.endpoint.clone();
+        let started = Started { id: replica.id.clone(), endpoint, created: None };
         self.replicas().insert(started.id.clone(), Arc::new(replica));
         Ok(started)
     }

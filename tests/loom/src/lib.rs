@@ -32,9 +32,15 @@ mod sync {
 
 #[path = "../../../src/app/gate.rs"]
 mod gate;
+#[path = "../../../src/app/histogram.rs"]
+mod histogram;
 #[path = "../../../src/app/hold.rs"]
 mod hold;
 #[path = "../../../src/app/meter.rs"]
 mod meter;
+#[path = "../../../src/app/shard.rs"]
+mod shard;
+#[path = "../../../src/app/tally.rs"]
+mod tally;
 
 mod models;

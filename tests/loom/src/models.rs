@@ -7,6 +7,7 @@ use loom::thread;
 use crate::gate::{Gate, Left};
 use crate::hold::Hold;
 use crate::meter::Meter;
+use crate::tally::{Cut, Tally};
 
 /// A request that enters while its replica is being stopped: either it is inside and the stop waits for it, or
 /// it is not and the stop goes on. Exactly one of the two sees the gate empty.
@@ -167,5 +168,26 @@ fn a_bucket_changes_as_a_whole() {
         assert!(seen <= 1, "{seen}");
         writer_thread.join().unwrap();
         assert_eq!(meter.sum(40, 49).count, 1);
+    });
+}
+
+/// A shard goes from a worker that leaves to one that comes while a third reads: nothing is lost, and what was
+/// seen once is never less afterwards.
+#[test]
+fn a_tally_never_goes_back() {
+    loom::model(|| {
+        let tally = Arc::new(Tally::default());
+        let cuts = |tally: &Tally| tally.read().map_or(0, |counts| counts.cuts[Cut::Client as usize]);
+        let worker = |tally: &Arc<Tally>| {
+            let tally = Arc::clone(tally);
+            thread::spawn(move || tally.writer().cut(Cut::Client))
+        };
+        let (one, other) = (worker(&tally), worker(&tally));
+        let first = cuts(&tally);
+        let second = cuts(&tally);
+        assert!(first <= second && second <= 2, "{first} {second}");
+        one.join().unwrap();
+        other.join().unwrap();
+        assert_eq!(cuts(&tally), 2);
     });
 }

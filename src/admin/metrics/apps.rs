@@ -1,0 +1,199 @@
+//! The figures of each app, read when somebody asks. An app that the file no longer has is not on the board, and
+//! so leaves no series; what has a series for each replica would leave them for good, so nothing has.
+
+use std::fmt;
+use std::sync::Arc;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::registry::Unit;
+
+use crate::app::histogram::{BOUNDS, Times};
+use crate::app::tally::{Counts, Cut, Refusal, STATUSES, Tally};
+use crate::control::record::{Outcome, Phase, Verdict};
+use crate::control::status::Status;
+use crate::control::{Board, View};
+
+/// What belongs to no app has this in place of one's name, which no app can have. For Prometheus that is no label.
+const NO_APP: &str = "";
+
+/// All apps, and what belongs to none.
+#[derive(Debug)]
+pub(super) struct Apps {
+    pub(super) board: Arc<Board>,
+    pub(super) unrouted: Arc<Tally>,
+}
+
+/// One app as it was when somebody asked.
+struct Seen<'a> {
+    view: &'a View,
+    status: Arc<Status>,
+    /// Nothing where nobody has ever asked for it: histograms of many apps that never run would be long.
+    counts: Option<Counts>,
+}
+
+impl Collector for Apps {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
+        let views = self.board.apps.load();
+        let seen: Vec<_> = views.iter().map(Seen::of).collect();
+        let unrouted = self.unrouted.read();
+        let apps = seen.iter().filter_map(|app| Some((app.name(), app.counts.as_ref()?)));
+        let counted: Vec<_> = apps.chain(unrouted.as_ref().map(|counts| (NO_APP, counts))).collect();
+        requests(&mut encoder, &counted)?;
+        refusals(&mut encoder, &counted)?;
+        moment(&mut encoder, &seen)?;
+        supervisors(&mut encoder, &seen)?;
+        cold_starts(&mut encoder, &seen)
+    }
+}
+
+impl<'a> Seen<'a> {
+    fn of(view: &'a View) -> Self {
+        Self { view, status: view.status.load_full(), counts: view.app.tally().read() }
+    }
+
+    fn name(&self) -> &str {
+        &self.view.app.name
+    }
+}
+
+/// How many ended how, and after what time.
+fn requests(encoder: &mut DescriptorEncoder, counted: &[(&str, &Counts)]) -> fmt::Result {
+    let help = "Requests that have ended, by the class of their status; none: no answer began, since the client left or was hung up on. \
+                A switch to another protocol is 1xx. No app: no route matched, or the proxy answered for itself.";
+    let mut family = encoder.encode_descriptor("requests", help, None, MetricType::Counter)?;
+    for (app, counts) in counted {
+        for (status, count) in STATUSES.iter().zip(counts.statuses) {
+            counter(&mut family, &[("app", *app), ("status", *status)], count)?;
+        }
+    }
+    let help = "From a request's head to the last byte of its answer, or to where the exchange broke off or switched.";
+    let unit = &Unit::Seconds;
+    let mut family =
+        encoder.encode_descriptor("request_duration", help, Some(unit), MetricType::Histogram)?;
+    for (app, counts) in counted {
+        histogram(&mut family, &[("app", *app)], &counts.took)?;
+    }
+    let help = "In the hold queue, whatever came of it; only requests that were in it.";
+    let mut family = encoder.encode_descriptor("hold_duration", help, Some(unit), MetricType::Histogram)?;
+    for (app, counts) in counted.iter().filter(|(app, _)| *app != NO_APP) {
+        histogram(&mut family, &[("app", *app)], &counts.held)?;
+    }
+    Ok(())
+}
+
+/// How many got no answer of their app's, or no whole one.
+fn refusals(encoder: &mut DescriptorEncoder, counted: &[(&str, &Counts)]) -> fmt::Result {
+    let help =
+        "Requests that the proxy answered in the app's stead, by the first word of x-pilotlight-reason.";
+    let mut family = encoder.encode_descriptor("requests_rejected", help, None, MetricType::Counter)?;
+    for (app, counts) in counted {
+        for (why, count) in Refusal::ALL.into_iter().zip(counts.refusals) {
+            let is_possible = match why {
+                Refusal::BadRequest => true,
+                Refusal::NoRoute => *app == NO_APP,
+                _ => *app != NO_APP,
+            };
+            if is_possible {
+                counter(&mut family, &[("app", *app), ("reason", why.name())], count)?;
+            }
+        }
+    }
+    let help = "Answers without their last byte: the client left, or the replica broke off. Also counted by their status.";
+    let mut family = encoder.encode_descriptor("responses_aborted", help, None, MetricType::Counter)?;
+    for (app, counts) in counted.iter().filter(|(app, _)| *app != NO_APP) {
+        for (by, count) in Cut::ALL.into_iter().zip(counts.cuts) {
+            counter(&mut family, &[("app", *app), ("by", by.name())], count)?;
+        }
+    }
+    Ok(())
+}
+
+/// What is at this moment.
+fn moment(encoder: &mut DescriptorEncoder, seen: &[Seen<'_>]) -> fmt::Result {
+    let mut gauges = |name: &str, help: &str, value: &dyn Fn(&Seen<'_>) -> u64| {
+        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        seen.iter().try_for_each(|app| gauge(&mut family, &[("app", app.name())], value(app)))
+    };
+    let help = "Requests, streams and WebSockets that a replica has now.";
+    gauges("requests_in_flight", help, &|app| app.status.in_flight().into())?;
+    gauges("requests_held", "Requests in the hold queue now.", &|app| app.view.app.held() as u64)?;
+    gauges("replicas_desired", "Replicas that the autoscaler wants.", &|app| app.status.desired.into())?;
+    let help = "Replicas by state: starting, ready (takes requests), draining (ends what it has, or is being stopped).";
+    let mut family = encoder.encode_descriptor("replicas", help, None, MetricType::Gauge)?;
+    for app in seen {
+        let Status { starting, ready, draining, .. } = *app.status;
+        for (state, count) in [("starting", starting), ("ready", ready), ("draining", draining)] {
+            gauge(&mut family, &[("app", app.name()), ("state", state)], count.into())?;
+        }
+    }
+    Ok(())
+}
+
+/// What supervisors have done.
+fn supervisors(encoder: &mut DescriptorEncoder, seen: &[Seen<'_>]) -> fmt::Result {
+    let help = "Decisions of the autoscaler, one a second while the app is lit: more replicas, fewer, none, as many.";
+    let mut family = encoder.encode_descriptor("decisions", help, None, MetricType::Counter)?;
+    for app in seen {
+        for kind in Verdict::ALL {
+            let count = app.view.record.decisions(kind);
+            counter(&mut family, &[("app", app.name()), ("kind", kind.name())], count)?;
+        }
+    }
+    let help = "Starts of replicas that came to their end: ready, or failed.";
+    let mut family = encoder.encode_descriptor("replica_starts", help, None, MetricType::Counter)?;
+    for app in seen {
+        for outcome in Outcome::ALL {
+            let count = app.view.record.starts(outcome);
+            counter(&mut family, &[("app", app.name()), ("outcome", outcome.name())], count)?;
+        }
+    }
+    Ok(())
+}
+
+fn cold_starts(encoder: &mut DescriptorEncoder, seen: &[Seen<'_>]) -> fmt::Result {
+    let help = "From the request that woke an app with no replica to the first that was ready; the count is that of cold starts.";
+    let unit = &Unit::Seconds;
+    let kind = MetricType::Histogram;
+    let mut family = encoder.encode_descriptor("cold_start_duration", help, Some(unit), kind)?;
+    for app in seen {
+        if let Some(times) = app.view.record.cold_starts() {
+            histogram(&mut family, &[("app", app.name())], &times)?;
+        }
+    }
+    let help = "The same by phase: queue (until its start began: image, failed attempts), create (the container), start \
+                (the runtime's call), probe (until it answered).";
+    let mut family = encoder.encode_descriptor("cold_start_phase_duration", help, Some(unit), kind)?;
+    for app in seen {
+        for phase in Phase::ALL {
+            if let Some(times) = app.view.record.cold_start_phase(phase) {
+                histogram(&mut family, &[("app", app.name()), ("phase", phase.name())], &times)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn counter<const N: usize>(
+    family: &mut MetricEncoder,
+    labels: &[(&str, &str); N],
+    count: u64,
+) -> fmt::Result {
+    family.encode_family(labels)?.encode_counter::<NoLabelSet, _, u64>(&count, None)
+}
+
+fn gauge<const N: usize>(family: &mut MetricEncoder, labels: &[(&str, &str); N], value: u64) -> fmt::Result {
+    family.encode_family(labels)?.encode_gauge(&value)
+}
+
+fn histogram<const N: usize>(
+    family: &mut MetricEncoder,
+    labels: &[(&str, &str); N],
+    times: &Times,
+) -> fmt::Result {
+    let bounds = BOUNDS.iter().map(std::time::Duration::as_secs_f64).chain([f64::INFINITY]);
+    let buckets: Vec<(f64, u64)> = bounds.zip(times.buckets).collect();
+    let (sum, count) = (times.sum.as_secs_f64(), times.count());
+    family.encode_family(labels)?.encode_histogram::<NoLabelSet>(sum, count, &buckets, None)
+}
