@@ -1,6 +1,7 @@
 //! Reaching a replica once: a connection, and where a health path is given an answer that is good.
 
 use std::io;
+use std::task::Poll;
 
 use bytes::Bytes;
 use http::Request;
@@ -85,13 +86,46 @@ async fn ask(
         .header(http::header::USER_AGENT, "pilotlight-probe")
         .body(Empty::<Bytes>::new())
         .map_err(|error| bad(&error))?;
+    let mut answer = std::pin::pin!(sender.send_request(request));
     let response = tokio::select! {
         biased;
-        response = sender.send_request(request) => response.map_err(|error| bad(&error))?,
-        _ = connection => return Err(bad(&"the connection ended")),
+        response = &mut answer => response.map_err(|error| bad(&error))?,
+        // An answer without a body, of a server that closes behind it, comes with the end of the connection.
+        _ = connection => match futures_util::poll!(answer) {
+            Poll::Ready(response) => response.map_err(|error| bad(&error))?,
+            Poll::Pending => return Err(bad(&"the connection ended")),
+        },
     };
     match response.status() {
         status if status.is_success() || status.is_redirection() => Ok(()),
         status => Err(bad(&status)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtime::Protocol;
+    use std::time::Duration;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    /// As a server does that closes each connection behind its answer.
+    #[tokio::test]
+    async fn an_empty_answer_that_ends_its_connection_is_one() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = Address::Tcp(listener.local_addr().unwrap());
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let _head = stream.read(&mut [0; 1024]).await;
+                let _sent = stream.write_all(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n").await;
+            }
+        });
+        let endpoint = Endpoint { address, protocol: Protocol::Http1 };
+        let (path, timeout) = (Some("/health".to_owned()), Duration::from_secs(30));
+        let health = HealthSpec { path, interval: timeout, timeout, start_timeout: timeout };
+        for _ in 0..20 {
+            assert_eq!(once(&endpoint, &health, "a").await, Ok(()));
+        }
     }
 }
