@@ -192,13 +192,15 @@ impl Way<'_> {
         let entry = self.routes.table.entry(self.entry);
         let spec = &entry.policy.spec;
         let deadline = self.account.started() + spec.timeout;
-        // Sending twice is the same as sending once, RFC 9110 section 9.2.2. Not more than twice: it may be this very
-        // request that ends its replicas.
-        let mut replay = (progress.is_none() && head.method.is_idempotent()).then(|| head.clone());
+        // Sending twice is the same as sending once, RFC 9110 section 9.2.2. Not to more than two replicas: it may be
+        // this very request that ends them. One that is ending may take it more than once.
+        let replay = (progress.is_none() && head.method.is_idempotent()).then(|| head.clone());
+        let mut first_hit = None;
         let mut request = Request::from_parts(head, upload);
         let mut attempt = 1;
         loop {
             let claim = self.claim(&entry.app, &entry.policy, deadline).await?;
+            let replica = claim.replica().key;
             let exchange = Exchange {
                 pool: Rc::clone(&self.worker.pool),
                 claim,
@@ -212,8 +214,10 @@ impl Way<'_> {
                 Ok(answered) => return Ok(answered),
                 Err(failure) => failure,
             };
-            let again = unsent.or_else(|| match reject {
-                Reject::UpstreamConnect => Some(Request::from_parts(replay.take()?, Upload::none())),
+            let again = unsent.or_else(|| match (&reject, &replay) {
+                (Reject::UpstreamConnect, Some(head)) if *first_hit.get_or_insert(replica) == replica => {
+                    Some(Request::from_parts(head.clone(), Upload::none()))
+                }
                 _ => None,
             });
             match again {

@@ -74,7 +74,12 @@ async fn an_answer_with_two_lengths_is_passed_on_with_one() {
 async fn a_connect_that_the_deadline_cuts_short_leaves_the_replica_in() {
     let proxy = proxy(&[("SINGLE", "1"), ("BACKLOG", "0")], "timeout: 700ms\nworkers: 1").await;
     let address = proxy.address();
-    let before = get(address, "/id").await.text().to_owned();
+    // Its start is held to the same time, and may take longer.
+    let before = wait_for_async("it serves", || async {
+        Some(get(address, "/id").await).filter(|answer| answer.status == 200)
+    })
+    .await;
+    let before = before.text().to_owned();
     // It occupies the replica, which lets in one more, and then none.
     let ask = "GET /stream?chunks=100000&every_ms=20 HTTP/1.1\r\nHost: a\r\n\r\n";
     let mut stream = Wire::sent(address, ask).await;
