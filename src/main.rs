@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use pilotlight::cli::{check, serve};
+use pilotlight::cli::{check, serve, status};
 use pilotlight::runtime::process::warden;
 
 /// A reverse proxy with an autoscaler inside: Docker containers from zero to their target and back.
@@ -23,6 +23,8 @@ enum Command {
     Serve(serve::ServeArgs),
     /// Show every mistake of a configuration, or what it will run.
     Check(check::CheckArgs),
+    /// Show what the apps of a running proxy do.
+    Status(status::StatusArgs),
     /// Runs a replica of the process runtime, and ends it with the proxy.
     #[command(hide = true)]
     Warden {
@@ -37,6 +39,7 @@ fn main() -> ExitCode {
     match arguments.command.unwrap_or(Command::Serve(arguments.serve)) {
         Command::Serve(args) => serve::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::Status(args) => status::run(&args),
         Command::Warden { command } => warden::run(command),
     }
 }

@@ -1,42 +1,87 @@
 //! `/api/apps`: each app as it is now.
 
-use std::borrow::Cow;
-
 use bytes::Bytes;
 use http::{Response, StatusCode};
 use http_body_util::Full;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::admin::respond;
 use crate::app::clock;
 use crate::config::show_route;
-use crate::config::spec::Source;
+use crate::config::spec::{Metric, Source};
+use crate::control::status::Status;
 use crate::control::{View, observe};
 use crate::runtime::docker;
 
-#[derive(Debug, Serialize)]
-struct AppView<'a> {
-    name: &'a str,
-    runtime: &'static str,
+/// One app, as `/api/apps` tells of it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AppView {
+    /// Its name.
+    pub name: String,
+    /// `docker`, `process`, or `upstream` for what is not ours to start.
+    pub runtime: String,
+    /// Whether anything of it runs.
+    pub state: State,
     /// Whether the file has it no more, and it only finishes what it has.
-    retiring: bool,
-    desired: u32,
-    ready: u32,
-    starting: u32,
-    draining: u32,
-    frozen: u32,
-    in_flight: u32,
-    held: usize,
-    /// Over the stable window, to a thousandth.
-    rps: f64,
+    pub retiring: bool,
+    /// Replicas that the autoscaler wants.
+    pub desired: u32,
+    /// Replicas that take requests.
+    pub ready: u32,
+    /// Replicas on the way there.
+    pub starting: u32,
+    /// Replicas on the way out.
+    pub draining: u32,
+    /// Replicas that are paused.
+    pub frozen: u32,
+    /// Fewest replicas that the file allows.
+    pub min: u32,
+    /// Most replicas that the file allows.
+    pub max: u32,
+    /// What is held to the target; `None` where nothing is scaled.
+    pub metric: Option<Metric>,
+    /// What one replica should carry, in the metric's unit; `None` where nothing is scaled.
+    pub target: Option<f64>,
+    /// Requests under way, streams and switched connections among them.
+    pub in_flight: u32,
+    /// Requests that wait for a replica.
+    pub held: usize,
+    /// Requests per second over the stable window, to a thousandth.
+    pub rps: f64,
     /// Requests since the proxy's start.
-    requests: u64,
-    reason: &'a str,
+    pub requests: u64,
+    /// The last decision, or what is in the way.
+    pub reason: String,
     /// What the file names, or the tag of what it has built.
-    image: Option<Cow<'a, str>>,
-    image_id: Option<&'a str>,
-    revision: Option<&'a str>,
-    routes: Vec<String>,
+    pub image: Option<String>,
+    /// The image that runs, which its tag may have left.
+    pub image_id: Option<String>,
+    /// What is run, as a hash; `None` until it is known.
+    pub revision: Option<String>,
+    /// Where its requests come in.
+    pub routes: Vec<String>,
+}
+
+/// How an app stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// Something of it runs, or is on its way.
+    Lit,
+    /// Nothing of it runs but replicas that are paused.
+    Pilot,
+    /// There is nothing of it.
+    Out,
+}
+
+impl State {
+    fn of(running: u32, frozen: u32) -> Self {
+        match (running, frozen) {
+            (0, 0) => Self::Out,
+            (0, _) => Self::Pilot,
+            _ => Self::Lit,
+        }
+    }
 }
 
 pub(super) fn list(views: &[View]) -> Response<Full<Bytes>> {
@@ -51,37 +96,57 @@ pub(super) fn list(views: &[View]) -> Response<Full<Bytes>> {
     }
 }
 
-fn show<'a>(view: &'a View, status: &'a crate::control::status::Status) -> AppView<'a> {
+fn show(view: &View, status: &Status) -> AppView {
     let spec = &view.policy.spec;
     let (now, meter) = (clock::now(), &view.policy.meter);
     let rps = status.lit.map_or(0.0, |lit| observe::rate(meter, spec.autoscale.stable_window, lit, now));
     let revision = status.revision.as_ref();
+    let scaled = !matches!(spec.workload.source, Source::Upstream(_));
+    // No replica is paused in this version.
+    let frozen = 0;
     AppView {
-        name: &spec.name,
+        name: spec.name.clone(),
         runtime: match spec.workload.source {
             Source::Host => "process",
             Source::Upstream(_) => "upstream",
             Source::Image(_) | Source::Build(_) => "docker",
-        },
+        }
+        .to_owned(),
+        state: State::of(status.ready + status.starting + status.draining, frozen),
         retiring: view.retiring,
         desired: status.desired,
         ready: status.ready,
         starting: status.starting,
         draining: status.draining,
-        // No replica is paused in this version.
-        frozen: 0,
+        frozen,
+        min: if scaled { spec.autoscale.min } else { 0 },
+        max: if scaled { spec.autoscale.max } else { 0 },
+        metric: scaled.then_some(spec.autoscale.metric),
+        target: scaled.then_some(spec.autoscale.target),
         in_flight: status.in_flight(),
         held: view.app.held(),
         rps: (rps * 1000.0).round() / 1000.0,
         requests: view.policy.requests(),
-        reason: &status.reason,
+        reason: status.reason.clone(),
         image: match &spec.workload.source {
-            Source::Image(image) => Some(image.into()),
-            Source::Build(_) => Some(docker::built_image(&spec.name).into()),
+            Source::Image(image) => Some(image.clone()),
+            Source::Build(_) => Some(docker::built_image(&spec.name)),
             Source::Host | Source::Upstream(_) => None,
         },
-        image_id: revision.map(|revision| revision.image_id.as_str()).filter(|id| !id.is_empty()),
-        revision: revision.map(|revision| revision.hash.as_str()),
+        image_id: revision.map(|revision| revision.image_id.clone()).filter(|id| !id.is_empty()),
+        revision: revision.map(|revision| revision.hash.clone()),
         routes: spec.routes.iter().map(show_route).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_app_is_out_when_there_is_nothing_of_it() {
+        assert_eq!(State::of(0, 0), State::Out);
+        assert_eq!(State::of(0, 2), State::Pilot);
+        assert_eq!(State::of(1, 2), State::Lit);
     }
 }

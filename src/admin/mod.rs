@@ -1,7 +1,7 @@
 //! The admin API: what the proxy is doing, on an address of its own. Reads what the control plane shows; changes
 //! nothing.
 
-mod apps;
+pub mod apps;
 pub mod metrics;
 
 use std::convert::Infallible;

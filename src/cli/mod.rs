@@ -1,8 +1,11 @@
 //! The subcommands, a file each, and the arguments that they share.
 
+pub mod call;
 pub mod check;
 pub mod logging;
 pub mod serve;
+pub mod status;
+pub mod terminal;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

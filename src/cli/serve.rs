@@ -108,9 +108,7 @@ impl Proxy {
             tracing::info!(%address, "listening");
         }
         tracing::info!(address = %admin_address, "admin API");
-        let public = listeners.iter().map(|listener| listener.address.to_string());
-        let bound: Vec<_> = public.chain([format!("admin {admin_address}\n")]).collect();
-        instance.write("listen", &bound.join("\n"))?;
+        instance.tell_addresses(listeners.iter().map(|listener| listener.address), admin_address)?;
         Ok(Self { listeners, admin })
     }
 

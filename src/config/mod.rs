@@ -39,13 +39,14 @@ use std::path::Path;
 pub use diagnostic::{ConfigErrors, Diagnostic, Span};
 pub use interpolate::Lookup;
 pub use keys::markdown;
+pub use resolve::ADMIN;
 pub use route::show_route;
 pub use units::{format_duration, format_size};
 pub use value::parse_address;
 
 use diagnostic::Source;
 use reader::Reader;
-use spec::{Config, RuntimeKind};
+use spec::{Config, ProxySpec, RuntimeKind};
 
 /// Bytes of a file that are read at most; ten thousand apps take a third of that.
 const LARGEST: usize = 8 << 20;
@@ -70,6 +71,14 @@ pub fn load(path: &Path, overrides: &Overrides, env: Lookup<'_>) -> Result<Confi
     parse(&bytes, path, overrides, env)
 }
 
+/// What a file says of the proxy, whatever is wrong with the rest of it; `None` where that cannot be read.
+#[must_use]
+pub fn load_proxy(path: &Path, env: Lookup<'_>) -> Option<ProxySpec> {
+    let bytes = std::fs::read(path).ok()?;
+    let (config, _mistakes) = read(decode(&bytes, path).ok()?, path, &Overrides::default(), env);
+    config.map(|config| config.proxy)
+}
+
 /// Checks the text of a file. Nothing is read but what it names: env files, and whether there is a Dockerfile.
 ///
 /// # Errors
@@ -80,17 +89,29 @@ pub fn parse(
     overrides: &Overrides,
     env: Lookup<'_>,
 ) -> Result<Config, ConfigErrors> {
-    let text = decode(text.as_ref(), path)?;
+    match read(decode(text.as_ref(), path)?, path, overrides, env) {
+        (Some(config), found) if found.is_empty() => Ok(config),
+        (_, found) => Err(ConfigErrors::new(found)),
+    }
+}
+
+/// As much of the configuration as can be made of the text, and every mistake in it.
+fn read(
+    text: &str,
+    path: &Path,
+    overrides: &Overrides,
+    env: Lookup<'_>,
+) -> (Option<Config>, Vec<Diagnostic>) {
     let source = Source::shown(path, text);
     let (tree, mut found) = tree::parse(&source, text);
     let Some(mut tree) = tree else {
         if found.is_empty() {
             found.push(empty(&source));
         }
-        return Err(ConfigErrors::new(found));
+        return (None, found);
     };
     if tree.is_null() {
-        return Err(empty(&source).into());
+        return (None, vec![empty(&source)]);
     }
     let full = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let dir = reader::normalise(full.parent().unwrap_or(Path::new("/")));
@@ -99,10 +120,7 @@ pub fn parse(
     interpolate::fill(&mut tree, env, &mut reader);
     let config =
         layout::read(&tree, &mut reader).map(|layout| resolve::resolve(layout, overrides, &mut reader));
-    match config {
-        Some(config) if reader.found.is_empty() => Ok(config),
-        _ => Err(ConfigErrors::new(reader.found)),
-    }
+    (config, reader.found)
 }
 
 /// What a first file can look like.

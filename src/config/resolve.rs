@@ -20,7 +20,7 @@ use super::{Overrides, edge};
 /// The default of `listen`.
 pub(crate) const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8080);
 /// The default of `admin.listen`.
-const ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9900);
+pub const ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9900);
 
 /// Turns the layout into the configuration; mistakes go to the reader, and the result counts only where there are none.
 pub(crate) fn resolve(layout: Layout, overrides: &Overrides, reader: &mut Reader) -> Config {

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, StatusCode};
+use serde::{Deserialize, Serialize};
 
 use super::diagnostic::Diagnostic;
 
@@ -332,7 +333,8 @@ pub struct AutoscaleSpec {
 }
 
 /// What the autoscaler holds to its target.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Metric {
     /// Requests per second.
     Rps,

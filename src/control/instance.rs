@@ -2,6 +2,7 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
+use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -70,13 +71,32 @@ impl Instance {
         Ok(Self { identity: Identity { id, key }, directory: directory.to_owned(), _lock: lock })
     }
 
-    /// Writes a file of the directory as a whole.
+    /// Writes down where the proxy listens, for whoever asks it for its status.
     ///
     /// # Errors
     /// See [`InstanceError`].
-    pub fn write(&self, name: &str, text: &str) -> Result<(), InstanceError> {
-        replace(&self.directory.join(name), text)
+    pub fn tell_addresses(
+        &self,
+        public: impl Iterator<Item = SocketAddr>,
+        admin: SocketAddr,
+    ) -> Result<(), InstanceError> {
+        let lines = public.map(|address| format!("{address}\n"));
+        let text: String = lines.chain([format!("{ADMIN}{admin}\n")]).collect();
+        replace(&self.directory.join(LISTEN), &text)
     }
+}
+
+/// The file of the state directory that says where the proxy listens: a public address a line, and then its admin API's.
+const LISTEN: &str = "listen";
+
+/// What the admin API's address follows.
+const ADMIN: &str = "admin ";
+
+/// Where the admin API of the proxy that has, or had last, this state directory is.
+#[must_use]
+pub fn admin_address(directory: &Path) -> Option<SocketAddr> {
+    let text = fs::read_to_string(directory.join(LISTEN)).ok()?;
+    text.lines().find_map(|line| line.strip_prefix(ADMIN)?.parse().ok())
 }
 
 fn failed(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> InstanceError {

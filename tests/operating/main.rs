@@ -7,6 +7,7 @@ mod looking;
 mod reloading;
 mod shortage;
 mod starting;
+mod status;
 mod stopping;
 
 use support::proxy::{Proxy, Setup};
