@@ -1,10 +1,11 @@
 //! Arguments to command, nothing else.
 
 use std::ffi::OsString;
+use std::net::IpAddr;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use pilotlight::cli::{check, serve, status};
+use pilotlight::cli::{check, demo, serve, status};
 use pilotlight::runtime::process::warden;
 
 /// A reverse proxy with an autoscaler inside: Docker containers from zero to their target and back.
@@ -25,6 +26,14 @@ enum Command {
     Check(check::CheckArgs),
     /// Show what the apps of a running proxy do.
     Status(status::StatusArgs),
+    /// Show all of it in a minute: a small app of its own goes from zero to its target and back.
+    Demo(demo::DemoArgs),
+    /// The demo's app, which listens on `$PORT`.
+    #[command(hide = true)]
+    DemoApp {
+        /// At which of the host's addresses.
+        at: IpAddr,
+    },
     /// Runs a replica of the process runtime, and ends it with the proxy.
     #[command(hide = true)]
     Warden {
@@ -40,6 +49,8 @@ fn main() -> ExitCode {
         Command::Serve(args) => serve::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Status(args) => status::run(&args),
+        Command::Demo(args) => demo::run(args),
+        Command::DemoApp { at } => demo::app::run(at),
         Command::Warden { command } => warden::run(command),
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod call;
 pub mod check;
+pub mod demo;
 pub mod logging;
 pub mod serve;
 pub mod status;

@@ -31,15 +31,15 @@ const COMMANDS: usize = 16;
 #[derive(Debug, Clone, Args)]
 pub struct ServeArgs {
     #[command(flatten)]
-    config: ConfigArgs,
+    pub(super) config: ConfigArgs,
     /// Take the replicas along when the proxy stops, instead of leaving them to the next start.
     #[arg(long)]
-    stop_replicas: bool,
+    pub(super) stop_replicas: bool,
 }
 
 /// Why the proxy does not start.
 #[derive(Debug, thiserror::Error)]
-enum StartError {
+pub(super) enum StartError {
     #[error("{0}")]
     Config(#[from] ConfigErrors),
     #[error("{0}")]
@@ -76,25 +76,26 @@ pub fn run(args: &ServeArgs) -> ExitCode {
 fn start(args: &ServeArgs) -> Result<(), StartError> {
     let config = config::load(&args.config.config, &args.config.overrides(), &process_env)?;
     logging::start(&config.proxy.log);
-    log_warnings(&config);
-    raise_open_files();
     let instance = Instance::take(&config.proxy.state_dir)?;
-    let proxy = Proxy::bind(&config.proxy, &instance)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let ended = runtime.block_on(proxy.run(config, &instance, args));
-    // What still runs is a blocking call that nobody waits for any more.
-    runtime.shutdown_background();
-    ended
+    Proxy::bind(config, instance, args.clone())?.run(std::future::pending())
 }
 
-/// The proxy's sockets, bound before anything else is done.
-struct Proxy {
+/// A proxy whose sockets are bound, before anything else is done.
+pub(super) struct Proxy {
+    config: Config,
+    args: ServeArgs,
+    instance: Instance,
     listeners: Vec<Listener>,
     admin: std::net::TcpListener,
+    admin_address: SocketAddr,
 }
 
 impl Proxy {
-    fn bind(spec: &ProxySpec, instance: &Instance) -> Result<Self, StartError> {
+    /// Binds what `config` names, which was read as `args` say.
+    pub(super) fn bind(config: Config, instance: Instance, args: ServeArgs) -> Result<Self, StartError> {
+        log_warnings(&config);
+        raise_open_files();
+        let spec = &config.proxy;
         let bind = |address: &SocketAddr| {
             Listener::bind(*address, spec.workers)
                 .map_err(|error| StartError::Listen { address: *address, error })
@@ -109,10 +110,25 @@ impl Proxy {
         }
         tracing::info!(address = %admin_address, "admin API");
         instance.tell_addresses(listeners.iter().map(|listener| listener.address), admin_address)?;
-        Ok(Self { listeners, admin })
+        Ok(Self { config, args, instance, listeners, admin, admin_address })
     }
 
-    async fn run(self, config: Config, instance: &Instance, args: &ServeArgs) -> Result<(), StartError> {
+    /// Where it listens: the first of the public addresses, and the admin API's.
+    pub(super) fn addresses(&self) -> (SocketAddr, SocketAddr) {
+        (self.listeners[0].address, self.admin_address)
+    }
+
+    /// Serves until a signal, or `told`, ends it. Blocks.
+    pub(super) fn run(self, told: impl Future<Output = ()>) -> Result<(), StartError> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let ended = runtime.block_on(self.serve(told));
+        // What still runs is a blocking call that nobody waits for any more.
+        runtime.shutdown_background();
+        ended
+    }
+
+    async fn serve(self, told: impl Future<Output = ()>) -> Result<(), StartError> {
+        let Self { config, args, instance, listeners, admin, .. } = self;
         let Config { proxy: spec, apps, edge, .. } = config;
         let mut signals = Signals::new()?;
         let board = Arc::new(Board::default());
@@ -126,8 +142,8 @@ impl Proxy {
         let mut control = control;
         control.apply(apps, edge);
         let control = tokio::spawn(control.run(inbox));
-        let listener = tokio::net::TcpListener::from_std(self.admin)?;
-        let admin = tokio::spawn(admin::serve(listener, board, metrics));
+        let admin = tokio::net::TcpListener::from_std(admin)?;
+        let admin = tokio::spawn(admin::serve(admin, board, metrics));
 
         let (stop, stopping) = watch::channel(None);
         let gateway = Gateway {
@@ -137,15 +153,23 @@ impl Proxy {
             connections: traffic.connections,
             unrouted: traffic.unrouted,
         };
-        let workers = start_workers(spec.workers, &gateway, &self.listeners)?;
+        let workers = start_workers(spec.workers, &gateway, &listeners)?;
 
-        while let Heard::Reload = signals.next().await {
-            reload(args, &spec, &commands).await;
+        let mut told = std::pin::pin!(told);
+        loop {
+            let heard = tokio::select! {
+                heard = signals.next() => heard,
+                () = &mut told => Heard::Stop,
+            };
+            match heard {
+                Heard::Reload => reload(&args, &spec, &commands).await,
+                Heard::Stop => break,
+            }
         }
         tracing::info!(timeout = ?spec.shutdown_timeout, "stopping: no new connections, what runs may finish");
         let _ended = commands.send(Command::Close).await;
         // The workers' duplicates are the only ones now: what they close is closed.
-        drop(self.listeners);
+        drop(listeners);
         stop.send_replace(Some(Instant::now() + spec.shutdown_timeout));
         let finished = async {
             let cut = tokio::task::spawn_blocking(|| join(workers)).await.unwrap_or(0);

@@ -2,7 +2,10 @@
 //! process starts can hide, whatever group, session or parent it has.
 
 use std::fs;
+use std::process::Child;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc;
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -49,6 +52,25 @@ impl Drop for Mark {
             let _ = kill_process(pid, Signal::KILL);
         }
     }
+}
+
+/// Ends a child that may run: with SIGTERM, and after so long with SIGKILL. Blocks.
+pub(crate) fn end(mut child: Child, patience: Duration) {
+    // One that has been waited for has a number that may be another's.
+    if !matches!(child.try_wait(), Ok(None)) {
+        return;
+    }
+    let pid = Pid::from_child(&child);
+    let (tell, told) = mpsc::channel();
+    let waiter = std::thread::spawn(move || {
+        let _ = child.wait();
+        let _ = tell.send(());
+    });
+    let _ = kill_process(pid, Signal::TERM);
+    if told.recv_timeout(patience).is_err() {
+        let _ = kill_process(pid, Signal::KILL);
+    }
+    let _ = waiter.join();
 }
 
 /// Sends SIGKILL.

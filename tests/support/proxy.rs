@@ -7,7 +7,6 @@ use std::net::SocketAddr;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -17,7 +16,7 @@ use tempfile::TempDir;
 use super::app::Report;
 use super::http;
 use super::wait::{wait_for, wait_for_async};
-use super::{app, docker};
+use super::{app, docker, processes};
 
 /// For a proxy that is no longer wanted: from SIGTERM to SIGKILL.
 const FAREWELL: Duration = Duration::from_secs(5);
@@ -328,18 +327,9 @@ impl Proxy {
 
     /// Ends the process, gently at first. Blocks.
     fn end(&mut self) {
-        let Some(mut child) = self.child.take() else { return };
-        let pid = Pid::from_child(&child);
-        let (tell, told) = mpsc::channel();
-        let waiter = std::thread::spawn(move || {
-            let _ = child.wait();
-            let _ = tell.send(());
-        });
-        let _ = kill_process(pid, Signal::TERM);
-        if told.recv_timeout(FAREWELL).is_err() {
-            let _ = kill_process(pid, Signal::KILL);
+        if let Some(child) = self.child.take() {
+            processes::end(child, FAREWELL);
         }
-        let _ = waiter.join();
     }
 }
 

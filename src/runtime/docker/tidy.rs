@@ -26,26 +26,39 @@ impl DockerRuntime {
         // A build takes its steps from images that could go here, and may give a tag back to one. Whoever builds
         // tidies up afterwards, so nothing needs to wait for it.
         let Ok(_no_build) = self.building.try_write() else { return };
-        match tokio::time::timeout(ALL, self.remove_untagged()).await {
+        // Another proxy that builds an app of the same name takes the tag away from an image that is still wanted.
+        let wanted: HashSet<_> = self.built.iter().map(|image| image.value().clone()).collect();
+        self.remove_images_but(&wanted, HashMap::from([("dangling", vec!["true"])])).await;
+    }
+
+    /// Removes every image that this instance has built, for one that will not come back.
+    pub async fn remove_built_images(&self) {
+        self.remove_images_but(&HashSet::new(), HashMap::new()).await;
+    }
+
+    async fn remove_images_but(&self, wanted: &HashSet<String>, filters: HashMap<&str, Vec<&str>>) {
+        match tokio::time::timeout(ALL, self.try_remove_images_but(wanted, filters)).await {
             Ok(Ok(())) => {}
-            Ok(Err(failure)) => tracing::debug!(?failure, "cannot remove images of builds before"),
-            Err(_) => tracing::debug!("removing images of builds before takes too long"),
+            Ok(Err(failure)) => tracing::debug!(?failure, "cannot remove images that were built"),
+            Err(_) => tracing::debug!("removing images that were built takes too long"),
         }
     }
 
-    async fn remove_untagged(&self) -> Result<(), Failure> {
+    async fn try_remove_images_but(
+        &self,
+        wanted: &HashSet<String>,
+        mut filters: HashMap<&str, Vec<&str>>,
+    ) -> Result<(), Failure> {
         let label = format!("{}={}", labels::BUILT_BY, self.identity.id);
-        let filters = HashMap::from([("dangling", vec!["true"]), ("label", vec![&label])]);
+        filters.insert("label", vec![&label]);
         let options = ListImagesOptionsBuilder::new().filters(&filters).build();
-        let what = "list images of builds before";
+        let what = "list images that were built";
         let listed = self
             .engine
             .call(Operation::ListImages, what, LOOK, |docker| async move {
                 docker.list_images(Some(options)).await
             })
             .await?;
-        // Another proxy that builds an app of the same name takes the tag away from an image that is still wanted.
-        let wanted: HashSet<_> = self.built.iter().map(|image| image.value().clone()).collect();
         for image in listed.into_iter().map(|image| image.id).filter(|id| !wanted.contains(id)) {
             self.remove_image(&image).await?;
         }
@@ -62,9 +75,9 @@ impl DockerRuntime {
             })
             .await;
         match removed {
-            Ok(_) => tracing::debug!(image = id, "removed the image of a build before"),
+            Ok(_) => tracing::debug!(image = id, "removed an image that was built"),
             Err(failure) if failure.is_conflict() || failure.is_not_found() => {
-                tracing::debug!(image = id, ?failure, "the image of a build before stays");
+                tracing::debug!(image = id, ?failure, "an image that was built stays");
             }
             Err(failure) => return Err(failure),
         }
