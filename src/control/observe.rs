@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use crate::app::clock::{Millis, millis};
 use crate::app::meter::Meter;
-use crate::config::spec::Resources;
 use crate::runtime::{MemoryUse, ReplicaId};
 
 /// A rate over less than this is a guess: one request after a millisecond is not a thousand a second.
@@ -75,13 +74,13 @@ impl Gauge {
 pub struct CpuUse(HashMap<ReplicaId, (Millis, Duration)>);
 
 impl CpuUse {
-    /// Takes a reading of all replicas; gives the sum of their use since the one before, in per cent of what each
-    /// may use. `None` where no replica was read twice.
+    /// Takes a reading of all replicas; gives the sum of their use since the one before, in per cent of the `cpu_millis`
+    /// that each may use. `None` where no replica was read twice.
     pub fn take(
         &mut self,
         now: Millis,
         readings: Vec<(ReplicaId, Duration)>,
-        limit: Resources,
+        cpu_millis: u32,
     ) -> Option<f64> {
         let mut before = std::mem::take(&mut self.0);
         let mut sum = None;
@@ -89,7 +88,7 @@ impl CpuUse {
             if let Some((at, used_then)) = before.remove(&id) {
                 let passed = now.since(at).as_secs_f64().max(0.001);
                 let cores = used.saturating_sub(used_then).as_secs_f64() / passed;
-                *sum.get_or_insert(0.0) += cores * 100_000.0 / f64::from(limit.cpu_millis);
+                *sum.get_or_insert(0.0) += cores * 100_000.0 / f64::from(cpu_millis);
             }
             self.0.insert(id, (now, used));
         }
@@ -164,10 +163,9 @@ mod tests {
     fn cpu_is_per_cent_of_the_instance() {
         let mut cpu = CpuUse::default();
         let (a, b) = (ReplicaId("a".into()), ReplicaId("b".into()));
-        let half = Resources { cpu_millis: 500, memory: 0, gpus: 0 };
-        assert_eq!(cpu.take(Millis(0), vec![(a.clone(), secs(1))], half), None);
+        assert_eq!(cpu.take(Millis(0), vec![(a.clone(), secs(1))], 500), None);
         let used = vec![(a, secs(1) + Duration::from_millis(250)), (b, secs(9))];
-        let percent = cpu.take(Millis(1000), used, half).expect("a was read twice");
+        let percent = cpu.take(Millis(1000), used, 500).expect("a was read twice");
         assert!((percent - 50.0).abs() < 1e-9, "{percent}");
     }
 

@@ -130,8 +130,8 @@ pub struct Revision {
     pub image_id: String,
     /// Where the replica listens; 0 where the runtime chooses one for each.
     pub port: u16,
-    /// Whether the image has a HEALTHCHECK, whose verdict then arrives as [`Change::Unhealthy`].
-    pub healthcheck: bool,
+    /// Thousandths of a core that a replica may use: the instance's, or all that the host has where that is less.
+    pub cpu_millis: u32,
 }
 
 /// What to start.

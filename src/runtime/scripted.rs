@@ -197,7 +197,8 @@ impl Runtime for Scripted {
             let preparing = self.world().preparing;
             tokio::time::sleep(preparing).await;
             let (hash, image_id) = (format!("r{:?}", workload.env.get("VERSION")), String::new());
-            Ok(Revision { hash, workload: Arc::clone(workload), image_id, port: 0, healthcheck: false })
+            let cpu_millis = workload.resources.cpu_millis;
+            Ok(Revision { hash, workload: Arc::clone(workload), image_id, port: 0, cpu_millis })
         })
     }
 

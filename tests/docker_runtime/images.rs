@@ -34,7 +34,6 @@ async fn a_folder_is_built_without_what_it_ignores() {
     let workload = Arc::new(workload);
     let revision = lab.runtime.prepare(&app, &workload).await.unwrap();
     assert_eq!(revision.port, 7100);
-    assert!(revision.healthcheck);
     let tag = format!("pilotlight/{app}:latest");
     assert_eq!(docker(&["image", "inspect", "--format", "{{.Id}}", &tag]), revision.image_id);
     let labels =

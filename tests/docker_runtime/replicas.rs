@@ -17,7 +17,6 @@ async fn a_replica_from_start_to_stop() {
     assert_eq!(lab.runtime.list().await.unwrap(), []);
     let order = lab.order(lab.workload(&["serve"])).await;
     assert_eq!(order.revision.port, PORT, "the image's only EXPOSE");
-    assert!(!order.revision.healthcheck);
     let started = lab.runtime.start(&order).await.unwrap();
     wait_until_listening(&started.endpoint).await;
     assert!(ask(&started.endpoint).await.starts_with("HTTP/1.1 200"));
@@ -262,6 +261,7 @@ async fn limits_and_defaults_are_on_the_container() {
     let (config, host) = (&inspected[0]["Config"], &inspected[0]["HostConfig"]);
     let cores: u64 = docker(&["info", "--format", "{{.NCPU}}"]).parse().unwrap();
     assert_eq!(host["NanoCpus"], json!(cores * 1_000_000_000));
+    assert_eq!(u64::from(order.revision.cpu_millis), cores * 1000, "its use is held against that");
     assert_eq!(host["Memory"], json!(100 << 20));
     assert_eq!(host["MemorySwap"], json!(100 << 20));
     assert_eq!(host["PidsLimit"], json!(1024));

@@ -150,7 +150,7 @@ fn order(lab: &Lab) -> StartOrder {
         workload: Arc::new(lab.workload(&["serve"])),
         image_id: "sha256:1f".into(),
         port: 7000,
-        healthcheck: false,
+        cpu_millis: 1000,
     };
     StartOrder { app: "web".into(), revision: Arc::new(revision), index: 0 }
 }

@@ -66,6 +66,19 @@ async fn work_for_several_instances_brings_several() {
     load.await.unwrap().assert_all_ok();
 }
 
+/// A replica can use all of the host and no more, so that is what its use is held against.
+#[tokio::test]
+async fn an_instance_larger_than_the_host_is_as_large_as_the_host() {
+    let windows = "stable_window: 4s, panic_window: 1s";
+    let scale = format!("min: 0, max: 2, metric: cpu, target: 0.1, {windows}");
+    let proxy = proxy(&scale, "resources: {cpu: 1024, memory: 1G}").await;
+    let address = proxy.address();
+    let load = load::at_rate(4.0, Duration::from_secs(6), move |_| Call::get(address, "/burn?ms=60").send());
+    let load = tokio::spawn(load);
+    wait_for_async("there are more", || async { (shown(&proxy, "ready").await == 2).then_some(()) }).await;
+    load.await.unwrap().assert_all_ok();
+}
+
 /// Counted by the highest of a window: one that gives its memory back is believed a window later, and nothing
 /// comes and goes meanwhile.
 #[tokio::test]

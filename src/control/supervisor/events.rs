@@ -193,7 +193,9 @@ impl Supervisor {
             Report::CpuTimes(times) => {
                 self.reading = false;
                 let spec = &self.policy.spec;
-                if let Some(percent) = self.cpu.take(now, times, spec.workload.resources)
+                let given = self.revision.as_ref().map(|revision| revision.cpu_millis);
+                let cpu_millis = given.unwrap_or(spec.workload.resources.cpu_millis);
+                if let Some(percent) = self.cpu.take(now, times, cpu_millis)
                     && spec.autoscale.metric == Metric::Cpu
                 {
                     self.gauge.push(now, percent, spec.autoscale.stable_window);

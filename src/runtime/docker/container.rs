@@ -189,7 +189,7 @@ mod tests {
             workload: Arc::new(workload),
             image_id: "sha256:1f".into(),
             port: 9000,
-            healthcheck: false,
+            cpu_millis: 2000,
         }
     }
 

@@ -11,7 +11,7 @@ use super::container::{self, SECURITY};
 use super::engine::LOOK;
 use super::failure::Failure;
 use super::{DockerRuntime, build, pull, turns};
-use crate::config::spec::{Source, Workload};
+use crate::config::spec::{Resources, Source, Workload};
 use crate::runtime::revision::{self, Shape};
 use crate::runtime::{Revision, RuntimeError};
 
@@ -42,7 +42,7 @@ impl DockerRuntime {
         if container::brings_init(&config) {
             self.own_init.insert(image_id.clone());
         }
-        self.say_clamped(app, workload).await;
+        let given = self.given_by_host(app, workload.resources).await;
         let port = port(workload, &config);
         let hash = revision::hash(
             &self.identity,
@@ -59,8 +59,7 @@ impl DockerRuntime {
                 networks: &workload.networks,
             },
         );
-        let healthcheck = has_healthcheck(&config);
-        Ok(Revision { hash, workload: Arc::clone(workload), image_id, port, healthcheck })
+        Ok(Revision { hash, workload: Arc::clone(workload), image_id, port, cpu_millis: given.cpu_millis })
     }
 
     /// The image that `reference` names, pulled if it is not there.
@@ -117,10 +116,10 @@ impl DockerRuntime {
         }
     }
 
-    /// Says once for each revision, and not at each start, that it gets less than was asked for.
-    async fn say_clamped(&self, app: &str, workload: &Workload) {
-        let Ok(session) = self.engine.session().await else { return };
-        let asked = workload.resources;
+    /// What a replica gets of what was asked for. That it is less is said here, once for each revision, and not at each
+    /// start.
+    async fn given_by_host(&self, app: &str, asked: Resources) -> Resources {
+        let Ok(session) = self.engine.session().await else { return asked };
         let given = container::clamp(asked, &session.host);
         if given != asked {
             tracing::warn!(
@@ -132,6 +131,7 @@ impl DockerRuntime {
                 "the host is smaller than the instance: each replica is limited to what there is"
             );
         }
+        given
     }
 }
 
@@ -156,19 +156,9 @@ fn port(workload: &Workload, config: &ImageConfig) -> u16 {
     workload.port.or_else(exposed).unwrap_or(DEFAULT_PORT)
 }
 
-/// `HEALTHCHECK NONE` switches off what a base image has.
-fn has_healthcheck(config: &ImageConfig) -> bool {
-    let test =
-        config.healthcheck.as_ref().and_then(|check| check.test.as_ref()).and_then(|test| test.first());
-    test.is_some_and(|kind| kind != "NONE" && !kind.is_empty())
-}
-
 #[cfg(test)]
 mod tests {
-    use bollard::models::HealthConfig;
-
     use super::*;
-    use crate::config::spec::Resources;
 
     fn workload(port: Option<u16>) -> Workload {
         Workload {
@@ -198,19 +188,5 @@ mod tests {
         assert_eq!(port(&workload(None), &exposing(&["80/tcp", "443/tcp"])), 8080);
         assert_eq!(port(&workload(None), &exposing(&[])), 8080);
         assert_eq!(port(&workload(Some(1)), &exposing(&["80/tcp"])), 1);
-    }
-
-    #[test]
-    fn a_healthcheck_that_is_none_is_none() {
-        let with = |test: &[&str]| ImageConfig {
-            healthcheck: Some(HealthConfig {
-                test: Some(test.iter().map(ToString::to_string).collect()),
-                ..Default::default()
-            }),
-            ..Default::default()
-        };
-        assert!(has_healthcheck(&with(&["CMD-SHELL", "true"])));
-        assert!(!has_healthcheck(&with(&["NONE"])));
-        assert!(!has_healthcheck(&ImageConfig::default()));
     }
 }

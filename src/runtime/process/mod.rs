@@ -125,6 +125,12 @@ impl ProcessRuntime {
     }
 }
 
+/// Thousandths of a core that this process may use, and so the most that one of its children can.
+fn host_millis() -> u32 {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    u32::try_from(cores).unwrap_or(u32::MAX).saturating_mul(1000)
+}
+
 impl Runtime for ProcessRuntime {
     fn name(&self) -> &'static str {
         "process"
@@ -150,7 +156,8 @@ impl Runtime for ProcessRuntime {
             };
             let hash = revision::hash(&self.settings.instance, &shape);
             let (workload, image_id) = (Arc::clone(workload), String::new());
-            Ok(Revision { hash, workload, image_id, port, healthcheck: false })
+            let cpu_millis = workload.resources.cpu_millis.min(host_millis());
+            Ok(Revision { hash, workload, image_id, port, cpu_millis })
         }
         .boxed()
     }
