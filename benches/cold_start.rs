@@ -20,6 +20,7 @@ use tokio::net::UnixStream;
 
 use support::docker::{need_app_image, replicas};
 use support::http::{Call, get};
+use support::metrics::Scrape;
 use support::proxy::{Proxy, Setup};
 use support::wait::wait_for_async;
 
@@ -27,6 +28,8 @@ use crate::figures::{ms, percentile};
 
 const PAIRS: usize = 50;
 const KEYS: &str = "name: app\nimage: {app}\nautoscale: {min: 0, max: 1, metric: rps, idle: 100ms}\n";
+/// As `/metrics` names them; what is left of a request's time is its way to the replica and back.
+const PHASES: [&str; 4] = ["queue", "create", "start", "probe"];
 const SOCKET: &str = "/var/run/docker.sock";
 
 fn main() {
@@ -39,6 +42,8 @@ async fn run() {
     let proxy = Setup::docker(KEYS).start().await;
     let like = first(&proxy).await;
     let (mut through, mut raw) = (Vec::new(), Vec::new());
+    let mut phases = PHASES.map(|_| Vec::new());
+    let mut before = spent(&proxy).await;
     for pair in 0..PAIRS {
         // Who goes second finds the engine as the first has left it: they take turns.
         if pair % 2 == 0 {
@@ -48,17 +53,37 @@ async fn run() {
             raw.push(ms(by_hand(&like, pair).await));
             through.push(ms(by_proxy(&proxy).await));
         }
+        let now = spent(&proxy).await;
+        for (phase, (now, before)) in phases.iter_mut().zip(now.iter().zip(before)) {
+            phase.push(now - before);
+        }
+        before = now;
     }
     let added: Vec<_> = through.iter().zip(&raw).map(|(through, raw)| through - raw).collect();
     println!("{PAIRS} pairs, ms                      p50     p95     max");
-    for (name, values) in
-        [("a request to an app at zero", &through), ("by hand", &raw), ("difference in a pair", &added)]
-    {
-        let [half, most, all] = [0.5, 0.95, 1.0].map(|share| percentile(values, share));
-        println!("{name:<30} {half:7.1} {most:7.1} {all:7.1}");
+    row("a request to an app at zero", &through);
+    for (name, values) in PHASES.into_iter().zip(&phases) {
+        row(&format!("  of it: {name}"), values);
     }
+    row("by hand", &raw);
+    row("difference in a pair", &added);
     let apart = |share| percentile(&through, share) - percentile(&raw, share);
     println!("difference of the percentiles  {:7.1} {:7.1}", apart(0.5), apart(0.95));
+}
+
+fn row(name: &str, values: &[f64]) {
+    let [half, most, all] = [0.5, 0.95, 1.0].map(|share| percentile(values, share));
+    println!("{name:<30} {half:7.1} {most:7.1} {all:7.1}");
+}
+
+/// What the proxy has spent on each phase of its cold starts so far, in ms.
+async fn spent(proxy: &Proxy) -> [f64; PHASES.len()] {
+    let scrape = Scrape::of(proxy).await;
+    PHASES.map(|phase| {
+        let series =
+            format!("pilotlight_cold_start_phase_duration_seconds_sum{{app=\"app\",phase=\"{phase}\"}}");
+        1000.0 * scrape.get(&series).expect("it was woken once")
+    })
 }
 
 /// Wakes the app once, unmeasured, and gives back what the engine is told for such a container.
