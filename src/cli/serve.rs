@@ -44,20 +44,26 @@ pub(super) enum StartError {
     Config(#[from] ConfigErrors),
     #[error("{0}")]
     Instance(#[from] InstanceError),
-    #[error("cannot listen on {address}: {error}{}", hint(error))]
-    Listen { address: SocketAddr, error: std::io::Error },
+    #[error("cannot listen on {address}: {error}{}", hint(address, key, error))]
+    Listen { address: SocketAddr, key: &'static str, error: std::io::Error },
     #[error("cannot start: {0}")]
     System(#[from] std::io::Error),
 }
 
-fn hint(error: &std::io::Error) -> &'static str {
+/// What to do about an address that cannot be had, which `key` of the file names.
+fn hint(address: &SocketAddr, key: &str, error: &std::io::Error) -> String {
+    let port = address.port();
     match error.kind() {
-        std::io::ErrorKind::AddrInUse => "; stop what listens there, or choose another with `listen:`",
-        std::io::ErrorKind::PermissionDenied => {
-            "; ports below 1024 need root or `setcap cap_net_bind_service=+ep` on the binary"
-        }
-        std::io::ErrorKind::AddrNotAvailable => "; no interface of this host has that address",
-        _ => "",
+        std::io::ErrorKind::AddrInUse => format!(
+            "; stop what listens there (`ss -ltnp 'sport = :{port}'` shows it), or choose another address with `{key}`"
+        ),
+        std::io::ErrorKind::PermissionDenied => format!(
+            "; ports below 1024 need root, or `setcap cap_net_bind_service=+ep` on the binary; or choose another with `{key}`"
+        ),
+        std::io::ErrorKind::AddrNotAvailable => format!(
+            "; no interface of this host has that address: choose one that `ip addr` shows with `{key}`"
+        ),
+        _ => String::new(),
     }
 }
 
@@ -97,11 +103,14 @@ impl Proxy {
         raise_open_files();
         let spec = &config.proxy;
         let bind = |address: &SocketAddr| {
-            Listener::bind(*address, spec.workers)
-                .map_err(|error| StartError::Listen { address: *address, error })
+            Listener::bind(*address, spec.workers).map_err(|error| StartError::Listen {
+                address: *address,
+                key: "listen",
+                error,
+            })
         };
         let listeners = spec.listen.iter().map(bind).collect::<Result<Vec<_>, _>>()?;
-        let refused = |error| StartError::Listen { address: spec.admin, error };
+        let refused = |error| StartError::Listen { address: spec.admin, key: "admin.listen", error };
         let admin = std::net::TcpListener::bind(spec.admin).map_err(refused)?;
         admin.set_nonblocking(true)?;
         let admin_address = admin.local_addr()?;

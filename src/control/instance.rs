@@ -34,7 +34,7 @@ pub enum InstanceError {
         holder: String,
     },
     /// It cannot be read or written.
-    #[error("state_dir: cannot {what} {}: {error}", path.display())]
+    #[error("state_dir: cannot {what} {}: {error}{}", path.display(), hint(error))]
     Io {
         /// What was tried.
         what: &'static str,
@@ -49,6 +49,16 @@ pub enum InstanceError {
         /// Where.
         path: PathBuf,
     },
+}
+
+fn hint(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            "; let the user that runs pilotlight write there, or set `state_dir` to a folder where it may"
+        }
+        io::ErrorKind::StorageFull => "; the disk is full",
+        _ => "",
+    }
 }
 
 impl Instance {
