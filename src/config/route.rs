@@ -52,7 +52,7 @@ pub(crate) fn parse_host(written: &str) -> Result<HostPattern, (&'static str, &'
         return Ok(HostPattern::Any);
     }
     if host.contains("://") || host.contains('/') {
-        return Err(("is no host name", "write the name alone; a path goes to `path`"));
+        return Err(("is no host name", "write the name alone, without `http://`; a path goes to `path`"));
     }
     if host.contains(':') {
         return Err(("has a port", "write the name alone: a host matches on every port of `listen`"));

@@ -141,12 +141,16 @@ const SIZE_MAX: u64 = 64 << 40;
 
 impl<const MIN: u64> Value for Size<MIN> {
     fn read(node: &Node, reader: &mut Reader) -> Option<Self> {
-        let Some(bytes) = scalar(node).and_then(|(text, _)| parse_size(text)) else {
+        let Some((text, bytes)) = scalar(node).and_then(|(text, _)| Some((text, parse_size(text)?))) else {
             reader.wrong_kind(node, "a size", "write bytes, or a unit: `512M`, `2G`, `1Gi` (powers of 1024)");
             return None;
         };
         if !(MIN << 20..=SIZE_MAX).contains(&bytes) {
-            let help = format!("write a size from {} to {}", format_size(MIN << 20), format_size(SIZE_MAX));
+            let mut help =
+                format!("write a size from {} to {}", format_size(MIN << 20), format_size(SIZE_MAX));
+            if bytes < MIN << 20 && text.parse::<u64>().is_ok() {
+                help += "; a number alone counts bytes, so write a unit: `512M`";
+            }
             reader.mistake(node.span, format!("{} is out of range", format_size(bytes)), help);
             return None;
         }

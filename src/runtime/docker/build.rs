@@ -104,7 +104,7 @@ async fn explain(
             ""
         };
         return RuntimeError::Image(format!(
-            "cannot build the image: {message}{hint}\n{}, the build's last lines:{}",
+            "cannot build the image: {message}{hint}\n{0}, the build's last lines:{1}\nput it right there, and try it with `docker build {0}`",
             folder.display(),
             output.last.text()
         ));

@@ -109,9 +109,9 @@ impl DockerRuntime {
         match looked {
             Ok(image) => Ok(Some(image)),
             Err(failure) if failure.is_not_found() => Ok(None),
-            Err(Failure::Status { code: 400, message }) => {
-                Err(RuntimeError::Image(format!("{reference} is not the name of an image: {message}")))
-            }
+            Err(Failure::Status { code: 400, message }) => Err(RuntimeError::Image(format!(
+                "{reference} is not the name of an image: write it in small letters, as in `nginx:1.27` or `ghcr.io/me/app:2`; the Docker Engine says: {message}"
+            ))),
             Err(failure) => Err(failure.explain(&what)),
         }
     }

@@ -321,7 +321,7 @@ fn cannot_run(program: &OsStr, workload: &Workload, reason: &str) -> RuntimeErro
     let hint = if program.contains('/') {
         format!("a relative path starts at {}", workload.dir.display())
     } else {
-        "is it installed, and in a folder of $PATH?".to_owned()
+        "install it in a folder of $PATH, or write its whole path".to_owned()
     };
     RuntimeError::Refused(format!("cannot run `{program}`: {reason}; {hint}"))
 }
