@@ -5,6 +5,7 @@
 pub mod backoff;
 pub mod decide;
 pub mod instance;
+pub mod listening;
 pub mod observe;
 pub mod probe;
 #[cfg(test)]

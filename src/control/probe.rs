@@ -29,7 +29,7 @@ pub enum NotReady {
     TimedOut {
         /// `health.start_timeout`.
         after: Duration,
-        /// What the last attempt met with.
+        /// What the last attempt met with, or what is known by now of where it listens instead.
         last: String,
     },
 }

@@ -10,6 +10,7 @@ pub mod reach;
 pub mod revision;
 #[cfg(test)]
 pub(crate) mod scripted;
+mod sockets;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -76,6 +77,11 @@ pub trait Runtime: Send + Sync + 'static {
 
     /// The last `lines` lines that it wrote, oldest first.
     fn tail<'a>(&'a self, id: &'a ReplicaId, lines: usize) -> Reply<'a, Vec<String>>;
+
+    /// Where it listens by TCP, as seen from inside, for a replica that cannot be reached; `None` where nobody can say.
+    fn listening<'a>(&'a self, _id: &'a ReplicaId) -> BoxFuture<'a, Option<Vec<SocketAddr>>> {
+        Box::pin(std::future::ready(None))
+    }
 
     /// CPU time that it has used since its start.
     fn cpu_time<'a>(&'a self, id: &'a ReplicaId) -> Reply<'a, Duration>;

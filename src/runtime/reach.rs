@@ -4,7 +4,7 @@ use std::io;
 use std::task::Poll;
 
 use bytes::Bytes;
-use http::Request;
+use http::{Request, StatusCode};
 use http_body_util::Empty;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
@@ -98,7 +98,18 @@ async fn ask(
     };
     match response.status() {
         status if status.is_success() || status.is_redirection() => Ok(()),
-        status => Err(bad(&status)),
+        status => Err(bad(&format_args!("{status}; {}", advice(status)))),
+    }
+}
+
+/// What to do about an app that answers its check like this.
+fn advice(status: StatusCode) -> &'static str {
+    match status {
+        StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => {
+            "set `health.path` to one that the app has, or leave it out"
+        }
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => "set `health.path` to one that needs no login",
+        _ => "its health check must answer 2xx or 3xx",
     }
 }
 

@@ -11,9 +11,11 @@ use crate::app::App;
 use crate::app::replica::Replica;
 use crate::config::spec::{HealthSpec, Workload};
 use crate::control::backoff::Backoff;
-use crate::control::probe::{self, Lost, StartError};
+use crate::control::listening;
+use crate::control::probe::{self, Lost, NotReady, StartError};
 use crate::runtime::{
-    Endpoint, MemoryUse, ReplicaId, Revision, Runtime, RuntimeError, StartOrder, Started, Status, Unreached,
+    Address, Endpoint, MemoryUse, ReplicaId, Revision, Runtime, RuntimeError, StartOrder, Started, Status,
+    Unreached,
 };
 
 /// How many lines of a failed replica's output are logged.
@@ -113,11 +115,25 @@ impl Launch {
                 Report::Started(slot, Ok((started, took)))
             }
             Err(why) => {
+                let why = explain(&*self.runtime, &started, &self.order.revision, why).await;
                 let output = last_words(&*self.runtime, id).await;
                 let _logged = stop(&*self.runtime, id, self.stop_grace).await;
                 Report::Started(slot, Err(Failed { why: why.into(), output }))
             }
         }
+    }
+}
+
+/// Says of one that was tried in vain where it does listen, as far as the runtime can tell.
+async fn explain(runtime: &dyn Runtime, started: &Started, revision: &Revision, why: NotReady) -> NotReady {
+    let (NotReady::TimedOut { after, .. }, Address::Tcp(wanted)) = (&why, &started.endpoint.address) else {
+        return why;
+    };
+    let found = runtime.listening(&started.id).await;
+    let chosen = revision.port == 0;
+    match found.and_then(|found| listening::advice(*wanted, chosen, &found)) {
+        Some(last) => NotReady::TimedOut { after: *after, last },
+        None => why,
     }
 }
 

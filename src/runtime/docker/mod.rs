@@ -14,6 +14,7 @@ mod events;
 mod failure;
 mod ignore;
 mod image;
+mod inside;
 mod labels;
 mod look;
 mod network;
@@ -28,6 +29,7 @@ mod tidy;
 mod turns;
 mod workspace;
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -157,6 +159,10 @@ impl Runtime for DockerRuntime {
                 failure.explain(&format!("read the output of container {id}"))
             })
         })
+    }
+
+    fn listening<'a>(&'a self, id: &'a ReplicaId) -> BoxFuture<'a, Option<Vec<SocketAddr>>> {
+        Box::pin(self.listening_inside(id))
     }
 
     fn cpu_time<'a>(&'a self, id: &'a ReplicaId) -> Reply<'a, Duration> {

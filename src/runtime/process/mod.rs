@@ -11,11 +11,13 @@ mod replica;
 pub mod warden;
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use tokio::sync::{broadcast, mpsc};
 
 use self::port::Ports;
@@ -196,6 +198,10 @@ impl Runtime for ProcessRuntime {
 
     fn tail<'a>(&'a self, id: &'a ReplicaId, lines: usize) -> Reply<'a, Vec<String>> {
         std::future::ready(self.known(id).map(|replica| replica.output.tail(lines))).boxed()
+    }
+
+    fn listening<'a>(&'a self, id: &'a ReplicaId) -> BoxFuture<'a, Option<Vec<SocketAddr>>> {
+        async move { self.find(id)?.listening().await }.boxed()
     }
 
     fn cpu_time<'a>(&'a self, id: &'a ReplicaId) -> Reply<'a, Duration> {

@@ -1,11 +1,16 @@
-//! What `/proc` says about processes: whose children they are, what CPU time they have used, what memory they hold.
-//! Reads only; blocking, in time that grows with the number of processes on the machine.
+//! What `/proc` says about processes: whose children they are, what CPU time they have used, what memory they hold,
+//! where they listen. Reads only; blocking, in time that grows with the number of processes on the machine.
 
 use std::collections::HashMap;
 use std::fs;
+use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use rustix::process::Pid;
+
+use crate::runtime::sockets;
 
 /// The few fields of `/proc/<pid>/stat` that matter here.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,8 +51,34 @@ pub(super) fn resident_below(warden: Pid) -> u64 {
     pages * rustix::param::page_size() as u64
 }
 
+/// Where all that descends from a warden listens. `None` where one of them may not be looked at.
+pub(super) fn listening_below(warden: Pid) -> Option<Vec<SocketAddr>> {
+    let all: HashMap<i32, Stat> = every_process().collect();
+    let inodes: Vec<_> = pids_below(warden, &all).map(sockets_of).collect::<Option<Vec<_>>>()?.concat();
+    let listening = sockets::listening(Path::new("/proc/self/net"))?;
+    Some(listening.into_iter().filter(|it| inodes.contains(&it.inode)).map(|it| it.address).collect())
+}
+
+/// The inodes of a process's sockets; none of one that has gone.
+fn sockets_of(pid: i32) -> Option<Vec<u64>> {
+    let entries = match fs::read_dir(format!("/proc/{pid}/fd")) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Some(Vec::new()),
+        Err(_) => return None,
+    };
+    let inode = |entry: io::Result<fs::DirEntry>| {
+        let target = fs::read_link(entry.ok()?.path()).ok()?;
+        target.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
+    };
+    Some(entries.filter_map(inode).collect())
+}
+
 /// The living descendants of one process.
 fn below(ancestor: Pid, all: &HashMap<i32, Stat>) -> impl Iterator<Item = &Stat> {
+    pids_below(ancestor, all).filter_map(|pid| all.get(&pid))
+}
+
+fn pids_below(ancestor: Pid, all: &HashMap<i32, Stat>) -> impl Iterator<Item = i32> {
     let ancestor = ancestor.as_raw_nonzero().get();
     let descends = move |mut pid: i32| {
         // As many steps as there are processes: a table read while it changes could hold a circle.
@@ -60,7 +91,7 @@ fn below(ancestor: Pid, all: &HashMap<i32, Stat>) -> impl Iterator<Item = &Stat>
         }
         false
     };
-    all.iter().filter(move |(pid, _)| descends(**pid)).map(|(_, stat)| stat)
+    all.keys().copied().filter(move |pid| descends(*pid))
 }
 
 /// When a process started, in ticks since boot; `None` once it has gone.

@@ -160,6 +160,14 @@ impl Replica {
         Ok(MemoryUse { held, limit: None })
     }
 
+    /// Where it and all that it started listen; `None` where that is not to be seen.
+    pub(super) async fn listening(&self) -> Option<Vec<SocketAddr>> {
+        let asked = self.ask_procfs(procfs::listening_below).await;
+        asked
+            .inspect_err(|error| tracing::debug!(replica = %self.id, %error, "cannot look at a replica"))
+            .ok()?
+    }
+
     async fn ask_procfs<T: Send + 'static>(&self, ask: fn(Pid) -> T) -> Result<T, RuntimeError> {
         if let Status::Exited(exit) = self.status() {
             return Err(RuntimeError::Exited(exit));
