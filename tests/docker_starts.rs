@@ -142,7 +142,7 @@ async fn an_app_that_needs_more_memory_than_it_has() {
     .await;
     let answer = stage.refused("start-failed: ").await;
     assert!(answer.reason().contains("out of memory"), "{}", answer.reason());
-    stage.logged("out of memory: give it a larger instance").await;
+    stage.logged("out of memory before it was ready: give it a larger `instance`").await;
     stage.nothing_is_left().await;
 }
 

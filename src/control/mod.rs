@@ -7,6 +7,7 @@ pub mod decide;
 pub mod instance;
 pub mod listening;
 pub mod observe;
+pub mod output;
 pub mod probe;
 #[cfg(test)]
 mod races;

@@ -240,16 +240,44 @@ pub struct Exit {
     pub out_of_memory: bool,
 }
 
+impl Exit {
+    /// One of which nothing is known.
+    pub(crate) const UNKNOWN: Self = Self { code: None, out_of_memory: false };
+
+    /// What happened, `when` it did (` before it was ready`), and what to do about it where the code tells.
+    #[must_use]
+    pub fn told(&self, when: &str) -> String {
+        let what = match (self.out_of_memory, self.code) {
+            (true, _) => "out of memory".to_owned(),
+            (false, Some(code)) => format!("exited with code {code}"),
+            (false, None) => "exited".to_owned(),
+        };
+        self.advice().map_or_else(|| format!("{what}{when}"), |advice| format!("{what}{when}: {advice}"))
+    }
+
+    fn advice(&self) -> Option<&'static str> {
+        Some(match (self.out_of_memory, self.code) {
+            (true, _) => "give it a larger `instance`, or less to do",
+            (_, Some(0)) => "a replica lasts as long as its command, so have that stay in the foreground",
+            (_, Some(126)) => {
+                "its command cannot be executed: check the file's mode, and that it is made for this machine's processor"
+            }
+            (_, Some(127)) => "its command was not found, so check `command`",
+            (_, Some(137)) => "it was killed (SIGKILL); if it needs more memory, give it a larger `instance`",
+            _ => return None,
+        })
+    }
+}
+
 impl fmt::Display for Exit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.out_of_memory, self.code) {
-            (true, _) => f.write_str("out of memory: give it a larger instance, or less to do"),
-            (false, Some(127)) => {
-                f.write_str("exited with code 127: its command was not found, so check `command`")
-            }
-            (false, Some(code)) => write!(f, "exited with code {code}"),
-            (false, None) => f.write_str("exited"),
-        }
+        f.write_str(&self.told(""))
+    }
+}
+
+impl From<Exit> for RuntimeError {
+    fn from(exit: Exit) -> Self {
+        Self::Exited { exit, output: Vec::new() }
     }
 }
 
@@ -299,6 +327,11 @@ pub enum RuntimeError {
     #[error("{0}")]
     TimedOut(String),
     /// The replica ended before the call had returned.
-    #[error("{0}")]
-    Exited(Exit),
+    #[error("{exit}")]
+    Exited {
+        /// How.
+        exit: Exit,
+        /// Its last lines, where they would be lost with it.
+        output: Vec<String>,
+    },
 }

@@ -140,7 +140,7 @@ impl Scripted {
             Some(0) => Err(RuntimeError::Unreachable("scripted: unreachable".into())),
             Some(1) => Err(RuntimeError::TimedOut("scripted: timed out".into())),
             Some(2) => Err(RuntimeError::Refused("scripted: refused".into())),
-            Some(_) => Err(RuntimeError::Exited(Exit { code: Some(1), out_of_memory: false })),
+            Some(_) => Err(Exit { code: Some(1), out_of_memory: false }.into()),
         }
     }
 }

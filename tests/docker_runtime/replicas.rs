@@ -114,7 +114,7 @@ async fn a_replica_that_ends_at_once_says_so_and_leaves_nothing() {
     let order = lab.order(lab.workload(&["exit", "3"])).await;
     let end = Exit { code: Some(3), out_of_memory: false };
     match lab.runtime.start(&order).await {
-        Err(RuntimeError::Exited(exit)) => {
+        Err(RuntimeError::Exited { exit, .. }) => {
             assert_eq!(exit, end);
             assert_eq!(lab.runtime.list().await.unwrap(), []);
         }
@@ -135,7 +135,7 @@ async fn a_command_that_is_not_in_the_image_gets_advice() {
     workload.source = Source::Build(lab.build_folder("FROM scratch\nCOPY replica /\n"));
     let order = lab.order(workload.clone()).await;
     let exit = match lab.runtime.start(&order).await {
-        Err(RuntimeError::Exited(exit)) => exit,
+        Err(RuntimeError::Exited { exit, .. }) => exit,
         // It was still running when it was looked at.
         Ok(started) => {
             docker(&["wait", &started.id.0]);
@@ -197,9 +197,9 @@ async fn output_cpu_time_and_memory() {
     assert!((1..64 << 20).contains(&memory.held), "{memory:?}");
 
     lab.runtime.stop(&burner.id, Duration::ZERO).await.unwrap();
-    assert!(matches!(lab.runtime.cpu_time(&burner.id).await, Err(RuntimeError::Exited(_))));
-    assert!(matches!(lab.runtime.memory(&burner.id).await, Err(RuntimeError::Exited(_))));
-    assert!(matches!(lab.runtime.tail(&burner.id, 1).await, Err(RuntimeError::Exited(_))));
+    assert!(matches!(lab.runtime.cpu_time(&burner.id).await, Err(RuntimeError::Exited { .. })));
+    assert!(matches!(lab.runtime.memory(&burner.id).await, Err(RuntimeError::Exited { .. })));
+    assert!(matches!(lab.runtime.tail(&burner.id, 1).await, Err(RuntimeError::Exited { .. })));
 }
 
 #[tokio::test]

@@ -274,8 +274,8 @@ impl Supervisor {
     /// The runtime could not do what it was told.
     pub(super) fn fail_runtime(&mut self, error: &RuntimeError, now: Millis) {
         match error {
-            RuntimeError::Exited(exit) => {
-                self.fail(TroubleKind::StartFailed, format!("{exit} before it was ready"), now);
+            RuntimeError::Exited { exit, .. } => {
+                self.fail(TroubleKind::StartFailed, exit.told(" before it was ready"), now);
             }
             RuntimeError::Image(_) | RuntimeError::Refused(_) | RuntimeError::NameTaken(_) => {
                 self.fail(TroubleKind::Runtime, error.to_string(), now);

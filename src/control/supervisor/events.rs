@@ -7,12 +7,13 @@ use crate::app::replica::Replica;
 use crate::app::{Policy, Trouble, TroubleKind};
 use crate::config::spec::Metric;
 use crate::control::observe::{self, Lit};
+use crate::control::output::{LastWords, Lines};
 use crate::control::probe::{Lost, StartError};
 use crate::control::record::{Outcome, Phase as Start};
 use crate::control::supervisor::slot::{Phase, Running, Slot, Unwell};
 use crate::control::supervisor::tasks::{self, Failed, Report, Took};
 use crate::control::supervisor::{Message, Stage, Supervisor};
-use crate::runtime::{Change, Endpoint, Found, ReplicaId, RuntimeError, Started, Status};
+use crate::runtime::{Change, Endpoint, Exit, Found, ReplicaId, RuntimeError, Started, Status};
 
 impl Supervisor {
     /// Enters what the control plane says.
@@ -158,7 +159,7 @@ impl Supervisor {
             return;
         }
         match change {
-            Change::Exited(exit) => self.died(at, &exit.to_string(), now),
+            Change::Exited(exit) => self.died(at, Some(&exit), now),
             Change::Unhealthy => self.health_changed(at, now, |unwell| unwell.by_image = true),
             Change::Healthy => self.health_changed(at, now, |unwell| unwell.by_image = false),
         }
@@ -179,8 +180,8 @@ impl Supervisor {
             }
             Report::Verified(slot, verified) => self.verified(slot, verified, now),
             Report::Checked(slot, status) => match (self.place(slot), status) {
-                (Some(at), Ok(Status::Exited(exit))) => self.died(at, &exit.to_string(), now),
-                (Some(at), Ok(Status::Gone)) => self.died(at, "removed", now),
+                (Some(at), Ok(Status::Exited(exit))) => self.died(at, Some(&exit), now),
+                (Some(at), Ok(Status::Gone)) => self.died(at, None, now),
                 _ => {}
             },
             Report::Tidied => {}
@@ -258,8 +259,9 @@ impl Supervisor {
 
     fn failed(&mut self, failed: &Failed, now: Millis) {
         self.record.started(Outcome::Failed);
-        let output = failed.output.join("\n");
-        tracing::error!(app = self.app.name, error = %failed.why, output, "a replica did not start");
+        let (last_words, output) = (LastWords::of(&failed.output), Lines::field(&failed.output));
+        let hint = last_words.and_then(|words| words.hint);
+        tracing::error!(app = self.app.name, error = %failed.why, hint, output, "a replica did not start");
         match &failed.why {
             StartError::Runtime(error) => {
                 if matches!(error, RuntimeError::Image(_)) {
@@ -269,7 +271,9 @@ impl Supervisor {
                 self.fail_runtime(error, now);
             }
             StartError::NotReady(why) => {
-                self.fail(TroubleKind::StartFailed, why.to_string(), now);
+                // Below the first line: what an app writes is not for visitors.
+                let last_words = last_words.map(|words| format!("\n{words}")).unwrap_or_default();
+                self.fail(TroubleKind::StartFailed, format!("{why}{last_words}"), now);
             }
         }
     }
@@ -285,8 +289,8 @@ impl Supervisor {
                 replica.gate().reopen();
                 self.make_ready(at, id, replica, now);
             }
-            Err(Lost::Exited(exit)) => self.died(at, &exit.to_string(), now),
-            Err(Lost::Gone) => self.died(at, "removed", now),
+            Err(Lost::Exited(exit)) => self.died(at, Some(&exit), now),
+            Err(Lost::Gone) => self.died(at, None, now),
             // It runs, and some may still get their answers of it.
             Err(Lost::Silent) => {
                 let deadline = now.after(self.policy.spec.drain_timeout);
@@ -296,8 +300,9 @@ impl Supervisor {
         }
     }
 
-    /// A replica has ended by itself: no request is given to it any more, and what is left of it is removed.
-    fn died(&mut self, at: usize, why: &str, now: Millis) {
+    /// A replica has ended by itself, or was removed: no request is given to it any more, and what is left of it is
+    /// removed.
+    fn died(&mut self, at: usize, exit: Option<&Exit>, now: Millis) {
         let Some(running) = self.slots[at].running() else { return };
         let cut = running.replica.gate().close();
         let (id, since) = (running.id.clone(), running.since);
@@ -310,15 +315,15 @@ impl Supervisor {
         }
         self.slots[at].phase = Phase::Stopping;
         let (runtime, app) = (Arc::clone(&self.runtime), self.app.name.clone());
-        let (grace, why) = (self.policy.spec.stop_grace, why.to_owned());
-        let logged = why.clone();
+        let told = |when: &str| exit.map_or_else(|| format!("removed{when}"), |exit| exit.told(when));
+        let (grace, why) = (self.policy.spec.stop_grace, told(""));
         self.tasks.spawn(async move {
-            let output = tasks::last_words(&*runtime, &id).await.join("\n");
-            tracing::error!(app, replica = %id, ?lived, why = logged, output, "a replica has ended");
+            let output = tasks::last_words(&*runtime, &id).await;
+            tracing::error!(app, replica = %id, ?lived, why, output = Lines::field(&output), "a replica has ended");
             Report::Stopped(number, tasks::stop(&*runtime, &id, grace).await)
         });
         if was_live && self.setbacks.died(since, now) {
-            let soon = format!("{why}, {:.1} s after it was ready", lived.as_secs_f64());
+            let soon = told(&format!(", {:.1} s after it was ready", lived.as_secs_f64()));
             self.fail(TroubleKind::StartFailed, soon, now);
         }
     }

@@ -96,6 +96,9 @@ impl Launch {
         let (slot, began) = (self.slot, Instant::now());
         let started = match self.runtime.start(&self.order).await {
             Ok(started) => started,
+            Err(RuntimeError::Exited { exit, output }) => {
+                return Report::Started(slot, Err(Failed { why: NotReady::Exited(exit).into(), output }));
+            }
             Err(why) => {
                 return Report::Started(slot, Err(Failed { why: why.into(), output: Vec::new() }));
             }

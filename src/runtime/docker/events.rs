@@ -147,7 +147,7 @@ impl Watch {
                 if self.ended.remove(&id) {
                     return Ok(());
                 }
-                Change::Exited(Exit { code: None, out_of_memory: false })
+                Change::Exited(Exit::UNKNOWN)
             }
             "health_status: unhealthy" => Change::Unhealthy,
             "health_status: healthy" => Change::Healthy,

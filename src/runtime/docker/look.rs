@@ -47,7 +47,7 @@ pub(super) fn status(inspected: &ContainerInspectResponse) -> Status {
     {
         return Status::Running(endpoint);
     }
-    Status::Exited(state.map_or(Exit { code: None, out_of_memory: false }, exit))
+    Status::Exited(state.map_or(Exit::UNKNOWN, exit))
 }
 
 /// Whether its processes run and may go on.

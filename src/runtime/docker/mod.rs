@@ -114,7 +114,7 @@ impl DockerRuntime {
 
 /// A replica of which something was asked is not there any more.
 fn gone() -> RuntimeError {
-    RuntimeError::Exited(Exit { code: None, out_of_memory: false })
+    Exit::UNKNOWN.into()
 }
 
 impl Runtime for DockerRuntime {

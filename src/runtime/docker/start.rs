@@ -22,7 +22,7 @@ const START: Duration = Duration::from_mins(1);
 /// How often the way is cleared before giving up: once for a leftover, once for a lost network, once more.
 const ATTEMPTS: u32 = 3;
 
-/// Of a replica that ended before its start call had returned: how much of its output goes to the log.
+/// Of a replica that ended before its start call had returned: how much of its output is told.
 const LAST_LINES: usize = 20;
 
 /// What became of a container that was told to start.
@@ -49,7 +49,7 @@ impl DockerRuntime {
                 Ok(id) => {
                     self.join_further(order, &id, &what).await?;
                     let created = Some(began.elapsed());
-                    match self.begin(order, &id, &what).await? {
+                    match self.begin(&id, &what).await? {
                         Begun::Runs(endpoint) => {
                             return Ok(Started { id: ReplicaId(id), endpoint, created });
                         }
@@ -125,7 +125,7 @@ impl DockerRuntime {
     }
 
     /// Starts the container `id`, which this call or one before it has created, and asks for its address.
-    async fn begin(&self, order: &StartOrder, id: &str, what: &str) -> Result<Begun, RuntimeError> {
+    async fn begin(&self, id: &str, what: &str) -> Result<Begun, RuntimeError> {
         let started =
             self.engine
                 .call(Operation::Start, what, START, |docker| async move {
@@ -158,7 +158,7 @@ impl DockerRuntime {
         }
         let inspected = self.inspect(id).await.map_err(|failure| failure.explain(what))?;
         let Some(inspected) = inspected else {
-            return Err(RuntimeError::Exited(Exit { code: None, out_of_memory: false }));
+            return Err(Exit::UNKNOWN.into());
         };
         match look::status(&inspected) {
             Status::Running(endpoint) => Ok(Begun::Runs(endpoint)),
@@ -170,11 +170,11 @@ impl DockerRuntime {
                 )))
             }
             Status::Exited(exit) => {
-                self.log_last_lines(order, id, &exit).await;
+                let output = self.last_lines(id).await;
                 self.discard(id).await;
-                Err(RuntimeError::Exited(exit))
+                Err(RuntimeError::Exited { exit, output })
             }
-            Status::Gone => Err(RuntimeError::Exited(Exit { code: None, out_of_memory: false })),
+            Status::Gone => Err(Exit::UNKNOWN.into()),
         }
     }
 
@@ -202,9 +202,11 @@ impl DockerRuntime {
     }
 
     /// The last words of a replica that nobody will know by its ID.
-    async fn log_last_lines(&self, order: &StartOrder, id: &str, exit: &Exit) {
-        let lines = output::tail(&self.engine, id, LAST_LINES).await.unwrap_or_default();
-        tracing::warn!(app = order.app, %exit, output = lines.join("\n"), "a replica ended as soon as it started");
+    async fn last_lines(&self, id: &str) -> Vec<String> {
+        output::tail(&self.engine, id, LAST_LINES).await.unwrap_or_else(|failure| {
+            tracing::debug!(container = id, ?failure, "cannot read a replica's output");
+            Vec::new()
+        })
     }
 
     /// Removes a container of this call's own making. What stays after a failure here is found by its label.

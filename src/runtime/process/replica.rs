@@ -93,7 +93,7 @@ impl Replica {
         let (app_pid, control) = match started {
             Handshake::Started(pid, control) => (pid, control),
             Handshake::Failed(reason) => return Err(cannot_run(words[0], workload, &reason)),
-            Handshake::Ended(status) => return Err(RuntimeError::Exited(exit_of(status))),
+            Handshake::Ended(status) => return Err(exit_of(status).into()),
         };
         let id = ReplicaId(format!("pid-{}", app_pid.as_raw_nonzero()));
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port.number()));
@@ -170,7 +170,7 @@ impl Replica {
 
     async fn ask_procfs<T: Send + 'static>(&self, ask: fn(Pid) -> T) -> Result<T, RuntimeError> {
         if let Status::Exited(exit) = self.status() {
-            return Err(RuntimeError::Exited(exit));
+            return Err(exit.into());
         }
         let warden = self.warden;
         tokio::task::spawn_blocking(move || ask(warden))
@@ -220,7 +220,7 @@ impl Keeper {
                 () = &mut reading, if !read_up => read_up = true,
             }
         };
-        let exit = ended.map_or(Exit { code: None, out_of_memory: false }, exit_of);
+        let exit = ended.map_or(Exit::UNKNOWN, exit_of);
         self.clear_up(exit.code);
         if !read_up {
             let _ = timeout(OUTPUT_LIMIT, reading).await;
@@ -339,10 +339,7 @@ fn no_warden(warden: &Path, error: &io::Error) -> RuntimeError {
 }
 
 fn child_pid(child: &Child) -> Result<Pid, RuntimeError> {
-    child
-        .id()
-        .and_then(|id| Pid::from_raw(i32::try_from(id).ok()?))
-        .ok_or(RuntimeError::Exited(Exit { code: None, out_of_memory: false }))
+    child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)).ok_or(Exit::UNKNOWN.into())
 }
 
 /// The warden's exit code is the replica's; a signal that ended the warden itself counts as the replica's too.
