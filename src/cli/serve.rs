@@ -16,6 +16,7 @@ use crate::admin::metrics::{Metrics, Traffic};
 use crate::cli::{self, ConfigArgs, logging, process_env};
 use crate::config::spec::{Config, ProxySpec};
 use crate::config::{self, ConfigErrors};
+use crate::control::hosts::Hosts;
 use crate::control::instance::{Instance, InstanceError};
 use crate::control::{Board, Command, Control};
 use crate::gateway::listener::Listener;
@@ -145,10 +146,12 @@ impl Proxy {
         let replicas = runtime::of(&spec, &instance.identity);
         let traffic = Traffic { connections: Arc::default(), unrouted: Arc::default() };
         let metrics = Arc::new(Metrics::new(Arc::clone(&board), traffic.clone(), &*replicas));
-        let control = Control::new(replicas, Arc::clone(&routes), Arc::clone(&board));
+        let mut control = Control::new(replicas, Arc::clone(&routes), Arc::clone(&board));
+        if let Some(first) = listeners.first() {
+            control.look_up(Hosts::watch(first.address));
+        }
         let (commands, inbox) = mpsc::channel(COMMANDS);
         // The routes stand before the first connection is accepted.
-        let mut control = control;
         control.apply(apps, edge);
         let control = tokio::spawn(control.run(inbox));
         let admin = tokio::net::TcpListener::from_std(admin)?;

@@ -4,6 +4,7 @@
 
 pub mod backoff;
 pub mod decide;
+pub mod hosts;
 pub mod instance;
 pub mod listening;
 pub mod observe;
@@ -12,6 +13,7 @@ pub mod probe;
 #[cfg(test)]
 mod races;
 pub mod record;
+pub mod resolve;
 pub mod status;
 pub mod supervisor;
 pub mod upstream;
@@ -28,15 +30,20 @@ use tokio::task::JoinSet;
 use crate::app::{App, Policy};
 use crate::config::spec::{AppSpec, EdgeSpec};
 use crate::control::backoff::Backoff;
+use crate::control::hosts::Hosts;
 use crate::control::record::Record;
+use crate::control::resolve::Resolver;
 use crate::control::status::Status;
 use crate::control::supervisor::{Message, Parts, Supervisor};
-use crate::control::upstream::{Resolver, Upstream, is_upstream};
+use crate::control::upstream::{Upstream, is_upstream};
 use crate::gateway::route::{Entry, RouteTable};
 use crate::runtime::{Event, Found, Runtime, RuntimeError};
 
 /// Messages that wait for a supervisor. It never waits itself, so more than a few mean that something is wrong.
 const INBOX: usize = 256;
+
+/// Names of upstreams that are looked up at once.
+const LOOKUPS: usize = 8;
 
 /// How long stopping all replicas may take beyond what each of them may.
 const END_MARGIN: Duration = Duration::from_secs(30);
@@ -91,6 +98,8 @@ pub struct Control {
     clears: JoinSet<()>,
     backoff: Backoff,
     resolver: Resolver,
+    /// Sees whether the file's hosts have DNS, where that is asked for.
+    hosts: Option<Hosts>,
 }
 
 struct Managed {
@@ -113,8 +122,14 @@ impl Control {
             look_again: false,
             clears: JoinSet::new(),
             backoff: Backoff::new(Duration::from_millis(100), Duration::from_secs(2)),
-            resolver: Resolver::default(),
+            resolver: Resolver::new(LOOKUPS),
+            hosts: None,
         }
+    }
+
+    /// Has it see, from now on, whether the file's hosts have DNS.
+    pub fn look_up(&mut self, hosts: Hosts) {
+        self.hosts = Some(hosts);
     }
 
     /// Runs until told to end.
@@ -163,6 +178,10 @@ impl Control {
                 }
             };
             kept.insert(name, managed);
+        }
+        if let Some(hosts) = &self.hosts {
+            let apps = kept.values().flat_map(|managed| &managed.view.policy.spec.routes);
+            hosts.set(apps.chain(edge.redirects.iter().map(|redirect| &redirect.from)));
         }
         for (name, gone) in std::mem::replace(&mut self.apps, kept) {
             tracing::info!(app = name, "retiring an app that the file no longer has");

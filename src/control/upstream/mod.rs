@@ -2,7 +2,6 @@
 //! and publishes those that answer. `peers` keeps the books; what is there to scale, start or stop is nothing.
 
 pub mod peers;
-mod resolve;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -17,12 +16,11 @@ use crate::app::clock::{self, Millis};
 use crate::app::{App, Policy, Trouble, TroubleKind};
 use crate::config::spec::{AppSpec, Origin, Source};
 use crate::control::observe::Lit;
+use crate::control::resolve::{Resolver, Unresolved};
 use crate::control::status::Status;
 use crate::control::supervisor::Message;
 use crate::control::upstream::peers::{Peers, Try, Turn};
 use crate::runtime::{Unreached, reach};
-
-pub use resolve::Resolver;
 
 /// When who is refused may come again. One that is down is tried each second, see `peers`, so by then it is known
 /// whether it is back.
@@ -59,7 +57,7 @@ pub struct Parts {
 
 /// What a task of its own has to say.
 enum Report {
-    LookedUp(Origin, Result<Vec<SocketAddr>, String>),
+    LookedUp(Origin, Result<Vec<SocketAddr>, Unresolved>),
     Checked(u64, Result<(), Unreached>),
 }
 
@@ -139,7 +137,7 @@ impl Upstream {
         for origin in self.peers.lookups(now) {
             let resolver = self.parts.resolver.clone();
             self.tasks.spawn(async move {
-                let found = resolver.look_up(&origin).await;
+                let found = resolver.look_up(&origin.host, origin.port).await;
                 Report::LookedUp(origin, found)
             });
         }
@@ -155,7 +153,9 @@ impl Upstream {
         let now = clock::now();
         match report {
             Report::LookedUp(origin, found) => {
-                if let Some(why) = self.peers.looked_up(&origin, found, now) {
+                if let Some(why) =
+                    self.peers.looked_up(&origin, found.map_err(|error| error.to_string()), now)
+                {
                     tracing::warn!(app = self.parts.app.name, why, "an upstream's name is not known");
                 }
             }
