@@ -77,6 +77,9 @@ install_packages() {
     python3 -m pip --version >/dev/null 2>&1 || missing+=(python3-pip)
     need docker docker.io
     need docker-registry docker-registry
+    # Networks and users of a test's own.
+    need ip iproute2
+    need setpriv util-linux
     if ((${#missing[@]})); then
         install "${missing[@]}"
         if [[ " ${missing[*]} " == *" docker-registry "* ]]; then

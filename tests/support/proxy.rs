@@ -27,6 +27,8 @@ pub(crate) struct Setup {
     place: Place,
     args: Vec<String>,
     env: Vec<(String, String)>,
+    /// A program and its arguments, which becomes the proxy.
+    within: Vec<String>,
     dir: TempDir,
 }
 
@@ -68,7 +70,7 @@ impl Setup {
     fn empty(runtime: &'static str, place: Place) -> Self {
         let dir = TempDir::new().expect("a folder can be made");
         fs::create_dir(dir.path().join("report")).expect("and one in it");
-        Self { runtime, place, args: Vec::new(), env: Vec::new(), dir }
+        Self { runtime, place, args: Vec::new(), env: Vec::new(), within: Vec::new(), dir }
     }
 
     /// One more argument.
@@ -80,6 +82,12 @@ impl Setup {
     /// One more variable.
     pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
         self.env.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Started by a program, these words, that becomes the proxy which the words behind them call.
+    pub(crate) fn within(mut self, words: Vec<String>) -> Self {
+        self.within = words;
         self
     }
 
@@ -305,7 +313,15 @@ impl Proxy {
             .append(true)
             .open(self.setup.log_file())
             .expect("a log can be kept");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_pilotlight"));
+        let binary = env!("CARGO_BIN_EXE_pilotlight");
+        let mut command = match self.setup.within.split_first() {
+            None => Command::new(binary),
+            Some((program, words)) => {
+                let mut command = Command::new(program);
+                command.args(words).arg(binary);
+                command
+            }
+        };
         match self.setup.place {
             Place::Ours => {
                 command.arg("serve").arg("--config").arg(self.setup.config_file());
