@@ -115,11 +115,6 @@ impl Proxy {
         let admin = std::net::TcpListener::bind(spec.admin).map_err(refused)?;
         admin.set_nonblocking(true)?;
         let admin_address = admin.local_addr()?;
-        for Listener { address, .. } in &listeners {
-            tracing::info!(%address, "listening");
-        }
-        tracing::info!(address = %admin_address, "admin API");
-        instance.tell_addresses(listeners.iter().map(|listener| listener.address), admin_address)?;
         Ok(Self { config, args, instance, listeners, admin, admin_address })
     }
 
@@ -138,9 +133,15 @@ impl Proxy {
     }
 
     async fn serve(self, told: impl Future<Output = ()>) -> Result<(), StartError> {
-        let Self { config, args, instance, listeners, admin, .. } = self;
+        let Self { config, args, instance, listeners, admin, admin_address } = self;
         let Config { proxy: spec, apps, edge, .. } = config;
+        // Before anybody knows that there is somebody to be signalled.
         let mut signals = Signals::new()?;
+        for Listener { address, .. } in &listeners {
+            tracing::info!(%address, "listening");
+        }
+        tracing::info!(address = %admin_address, "admin API");
+        instance.tell_addresses(listeners.iter().map(|listener| listener.address), admin_address)?;
         let board = Arc::new(Board::default());
         let routes = Arc::new(ArcSwap::from_pointee(RouteTable::default()));
         let replicas = runtime::of(&spec, &instance.identity);

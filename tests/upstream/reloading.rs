@@ -48,7 +48,12 @@ async fn an_app_becomes_an_upstream_and_one_an_app() {
     assert_eq!(open.await.unwrap().unwrap().status, 200, "what was open has its end");
     wait_until("the replica is stopped", || proxy.report().count("exit") == 1).await;
     assert_eq!((proxy.report().open_at_sigterm(), proxy.report().count("abort")), (0, 0));
-    assert_eq!(proxy.only_app().await["runtime"], "upstream");
+    wait_for_async("the upstream alone is left", || async {
+        let apps = get(proxy.admin(), "/api/apps").await.json();
+        let [only] = apps.as_array()?.as_slice() else { return None };
+        (only["runtime"] == "upstream").then_some(())
+    })
+    .await;
 
     let open = tokio::spawn(Call::get(address, "/sleep?ms=1500").send());
     wait_until("it is open", || servers[0].report().events("start").iter().any(|it| it["path"] == "/sleep"))
