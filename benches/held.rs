@@ -20,6 +20,9 @@ use crate::figures::resident_kib;
 
 const HELD: usize = 10_000;
 
+/// What a rush has taken is to be given back by then.
+const LATER: Duration = Duration::from_secs(30);
+
 fn main() {
     let mut files = getrlimit(Resource::Nofile);
     files.current = files.maximum;
@@ -55,8 +58,8 @@ async fn run() {
     let each = (after - before) as f64 / HELD as f64;
     println!("resident: {before} KiB before, {after} KiB meanwhile: {each:.1} KiB each");
     println!("answered: {good} of {HELD}, all after {:.1} s", start.elapsed().as_secs_f64());
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    println!("resident a second later: {} KiB", resident_kib(proxy.pid()));
+    tokio::time::sleep(LATER).await;
+    println!("resident {LATER:?} later: {} KiB", resident_kib(proxy.pid()));
 }
 
 async fn held(proxy: &Proxy) -> usize {

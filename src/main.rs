@@ -8,6 +8,9 @@ use clap::{Parser, Subcommand};
 use pilotlight::cli::{check, demo, serve, status};
 use pilotlight::runtime::process::warden;
 
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// A reverse proxy with an autoscaler inside: Docker containers from zero to their target and back.
 #[derive(Debug, Parser)]
 #[command(version, args_conflicts_with_subcommands = true)]
