@@ -8,6 +8,7 @@ use http::header::{CONTENT_LENGTH, HOST};
 use http::uri::PathAndQuery;
 use http::{Request, Response, StatusCode, Uri, Version, request};
 use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
 use tokio::time::Instant;
 
 use crate::app::replica::Claim;
@@ -19,7 +20,7 @@ use crate::gateway::client::Client;
 use crate::gateway::pool::Lease;
 use crate::gateway::respond::{self, Reject};
 use crate::gateway::route::Target;
-use crate::gateway::upstream::{Exchange, Failure};
+use crate::gateway::upstream::Exchange;
 use crate::gateway::worker::{LocalRoutes, Worker};
 use crate::gateway::{headers, redirect, request as checks, rules, upgrade};
 
@@ -45,7 +46,10 @@ pub async fn answer(
 ) -> Result<Response<Accounted>, HangUp> {
     client.head_complete();
     let mut account = Account::open(Rc::clone(&worker.unrouted));
-    let response = match forward(&worker, &client, &mut account, request).await {
+    // From here on the head stays where it is: what is handed down by value stands once more at each level of what is
+    // kept for a request that waits.
+    let (mut head, body) = request.into_parts();
+    let response = match forward(&worker, &client, &mut account, &mut head, body).await {
         Ok(response) => {
             account.answered(response.status());
             response
@@ -91,10 +95,11 @@ async fn forward(
     worker: &Rc<Worker>,
     client: &Arc<Client>,
     account: &mut Account,
-    request: Request<Incoming>,
+    head: &mut request::Parts,
+    body: Incoming,
 ) -> Result<Response<Body>, Refused> {
-    let has_length = || client.with_head(|head| checks::has_length(head, request.method().as_str()));
-    let target = checks::check(&request, has_length)?;
+    let has_length = || client.with_head(|received| checks::has_length(received, head.method.as_str()));
+    let target = checks::check(head, has_length)?;
     if target.path == HEALTH_PATH {
         return Ok(respond::text_response(StatusCode::OK, "ok\n"));
     }
@@ -109,14 +114,14 @@ async fn forward(
     let entry = match found.target {
         Target::App(entry) => entry,
         Target::Redirect(index) => {
-            return Ok(redirect::response(routes.table.redirect(index), request.uri(), found.prefix)?);
+            return Ok(redirect::response(routes.table.redirect(index), &head.uri, found.prefix)?);
         }
     };
     account.belongs_to(routes.record(entry, clock::coarse().0));
     let policy = &routes.table.entry(entry).policy;
     let way = Way { worker, client, routes: &routes, entry, account };
     let refused = |reject| Refused { reject, policy: Some(Arc::clone(policy)) };
-    pass_on(way, policy, found.prefix, request).await.map_err(refused)
+    pass_on(way, policy, found.prefix, head, body).await.map_err(refused)
 }
 
 /// Hands a request on to its app, and the answer back.
@@ -124,13 +129,13 @@ async fn pass_on(
     way: Way<'_>,
     policy: &Policy,
     prefix: usize,
-    mut request: Request<Incoming>,
+    head: &mut request::Parts,
+    body: Incoming,
 ) -> Result<Response<Body>, Reject> {
     let Way { worker, client, .. } = way;
-    let upgrading = headers::upgrade_of(request.headers());
-    let on_upgrade = upgrading.is_some().then(|| hyper::upgrade::on(&mut request));
-    let (mut head, body) = request.into_parts();
-    prepare_head(&mut head, policy, prefix)?;
+    let upgrading = headers::upgrade_of(&head.headers);
+    let on_upgrade = upgrading.as_ref().and_then(|_| head.extensions.remove::<OnUpgrade>());
+    prepare_head(head, policy, prefix)?;
     if !head.headers.contains_key(HOST) {
         // An HTTP/1.0 client need not say; the replica is spoken to in a version that must.
         head.headers.insert(HOST, client.reached());
@@ -172,6 +177,11 @@ fn prepare_head(head: &mut request::Parts, policy: &Policy, prefix: usize) -> Re
     Ok(())
 }
 
+/// What stands in the place of a head that is gone.
+fn nothing() -> request::Parts {
+    Request::new(()).into_parts().0
+}
+
 /// One request between its route and its answer.
 struct Way<'a> {
     worker: &'a Rc<Worker>,
@@ -185,8 +195,8 @@ impl Way<'_> {
     /// Claims and sends, again where that is safe.
     async fn send(
         &self,
-        head: request::Parts,
-        upload: Upload,
+        head: &mut request::Parts,
+        mut upload: Upload,
         progress: Option<Arc<Progress>>,
     ) -> Result<(Response<Incoming>, Lease), Reject> {
         let entry = self.routes.table.entry(self.entry);
@@ -194,9 +204,9 @@ impl Way<'_> {
         let deadline = self.account.started() + spec.timeout;
         // Sending twice is the same as sending once, RFC 9110 section 9.2.2. Not to more than two replicas: it may be
         // this very request that ends them. One that is ending may take it more than once.
-        let replay = (progress.is_none() && head.method.is_idempotent()).then(|| head.clone());
+        let replay = progress.is_none() && head.method.is_idempotent();
         let mut first_hit = None;
-        let mut request = Request::from_parts(head, upload);
+        let mut request = None;
         let mut attempt = 1;
         loop {
             let claim = self.claim(&entry.app, &entry.policy, deadline).await?;
@@ -210,19 +220,22 @@ impl Way<'_> {
                 keep_alive: spec.keep_alive,
                 fresh: attempt > 1,
             };
-            let Failure { reject, unsent } = match exchange.run(request).await {
+            if request.is_none() {
+                // Not before it is needed: who waits has one head, not two.
+                let head = if replay { head.clone() } else { std::mem::replace(head, nothing()) };
+                request = Some(Request::from_parts(head, std::mem::replace(&mut upload, Upload::none())));
+            }
+            let reject = match exchange.run(&mut request).await {
                 Ok(answered) => return Ok(answered),
-                Err(failure) => failure,
+                Err(reject) => reject,
             };
-            let again = unsent.or_else(|| match (&reject, &replay) {
-                (Reject::UpstreamConnect, Some(head)) if *first_hit.get_or_insert(replica) == replica => {
-                    Some(Request::from_parts(head.clone(), Upload::none()))
-                }
-                _ => None,
-            });
-            match again {
-                Some(again) if attempt < ATTEMPTS => request = again,
-                _ => return Err(reject),
+            let unsent = request.is_some();
+            let again = unsent
+                || (replay
+                    && reject == Reject::UpstreamConnect
+                    && *first_hit.get_or_insert(replica) == replica);
+            if !again || attempt == ATTEMPTS {
+                return Err(reject);
             }
             attempt += 1;
             tracing::debug!(app = entry.app.name, attempt, "sending a request again");

@@ -2,7 +2,8 @@
 //! lets through and another parser further on might read otherwise.
 
 use http::header::{HOST, TRANSFER_ENCODING};
-use http::{Method, Request, Version};
+use http::request::Parts;
+use http::{Method, Version};
 
 use crate::gateway::respond::Reject;
 
@@ -19,14 +20,14 @@ pub struct Target<'a> {
 ///
 /// # Errors
 /// [`Reject`] with the reason.
-pub fn check<B>(request: &Request<B>, has_length: impl FnOnce() -> bool) -> Result<Target<'_>, Reject> {
-    if request.method() == Method::CONNECT {
+pub fn check(head: &Parts, has_length: impl FnOnce() -> bool) -> Result<Target<'_>, Reject> {
+    if head.method == Method::CONNECT {
         return Err(Reject::Connect);
     }
-    let host = host_of(request)?;
-    if let Some(coding) = request.headers().get(TRANSFER_ENCODING) {
+    let host = host_of(head)?;
+    if let Some(coding) = head.headers.get(TRANSFER_ENCODING) {
         if !coding.as_bytes().eq_ignore_ascii_case(b"chunked")
-            || request.headers().get_all(TRANSFER_ENCODING).iter().nth(1).is_some()
+            || head.headers.get_all(TRANSFER_ENCODING).iter().nth(1).is_some()
         {
             return Err(Reject::BadRequest("a transfer coding other than chunked"));
         }
@@ -34,18 +35,18 @@ pub fn check<B>(request: &Request<B>, has_length: impl FnOnce() -> bool) -> Resu
             return Err(Reject::BadRequest("Transfer-Encoding together with Content-Length"));
         }
     }
-    let path = request.uri().path();
-    let whole_server = path == "*" && request.method() == Method::OPTIONS;
+    let path = head.uri.path();
+    let whole_server = path == "*" && head.method == Method::OPTIONS;
     if !path.starts_with('/') && !whole_server {
         return Err(Reject::BadRequest("the target is no path"));
     }
     Ok(Target { host, path })
 }
 
-fn host_of<B>(request: &Request<B>) -> Result<&str, Reject> {
-    let mut lines = request.headers().get_all(HOST).iter();
+fn host_of(head: &Parts) -> Result<&str, Reject> {
+    let mut lines = head.headers.get_all(HOST).iter();
     let host = match (lines.next(), lines.next()) {
-        (None, _) if request.version() == Version::HTTP_10 => "",
+        (None, _) if head.version == Version::HTTP_10 => "",
         (None, _) => return Err(Reject::BadRequest("no Host")),
         (Some(_), Some(_)) => return Err(Reject::BadRequest("more than one Host")),
         (Some(host), None) => host.to_str().map_err(|_| Reject::BadRequest("a malformed Host"))?,
@@ -53,7 +54,7 @@ fn host_of<B>(request: &Request<B>) -> Result<&str, Reject> {
     if !host.is_empty() && !is_host(host) {
         return Err(Reject::BadRequest("a malformed Host"));
     }
-    match request.uri().authority() {
+    match head.uri.authority() {
         Some(named) if !named.as_str().eq_ignore_ascii_case(host) => {
             Err(Reject::BadRequest("the target and Host name different hosts"))
         }
@@ -99,10 +100,12 @@ pub fn has_length(received: &[u8], method: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use http::Request;
+
     use super::*;
 
     fn rejected(request: http::request::Builder) -> Option<&'static str> {
-        match check(&request.body(()).unwrap(), || false) {
+        match check(&request.body(()).unwrap().into_parts().0, || false) {
             Err(Reject::BadRequest(why)) => Some(why),
             Err(other) => panic!("{other:?}"),
             Ok(_) => None,
@@ -129,7 +132,7 @@ mod tests {
     #[test]
     fn targets_without_a_path() {
         let connect = Request::connect("a.example:443").header("host", "a.example:443").body(()).unwrap();
-        assert_eq!(check(&connect, || false), Err(Reject::Connect));
+        assert_eq!(check(&connect.into_parts().0, || false), Err(Reject::Connect));
         let star = |method: &str| Request::builder().method(method).uri("*").header("host", "a");
         assert_eq!(rejected(star("OPTIONS")), None);
         assert_eq!(rejected(star("GET")), Some("the target is no path"));

@@ -24,15 +24,6 @@ use crate::runtime::{Address, Endpoint, reach};
 /// A replica is on this host or on a network of it: one that has not accepted by then cannot be reached.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// How an exchange failed.
-#[derive(Debug)]
-pub struct Failure {
-    /// What the client is told where nothing else can be tried.
-    pub reject: Reject,
-    /// The request, where it provably was not sent.
-    pub unsent: Option<Request<Upload>>,
-}
-
 /// What an exchange needs to know beside the request.
 #[derive(Debug)]
 pub struct Exchange {
@@ -53,12 +44,14 @@ pub struct Exchange {
 }
 
 impl Exchange {
-    /// Sends the request and waits for the answer's head.
+    /// Takes the request, sends it and waits for the answer's head. A request that provably was not sent is put back.
     ///
     /// # Errors
-    /// See [`Failure`].
-    pub async fn run(self, request: Request<Upload>) -> Result<(Response<Incoming>, Lease), Failure> {
-        let mut request = request;
+    /// What the client is told where nothing else can be tried.
+    pub async fn run(
+        self,
+        request: &mut Option<Request<Upload>>,
+    ) -> Result<(Response<Incoming>, Lease), Reject> {
         while !self.fresh
             && let Some(mut sender) = self.pool.take(&self.claim)
         {
@@ -69,8 +62,8 @@ impl Exchange {
             match self.send(&mut sender, request).await {
                 Ok(response) => return Ok(self.answered(response, sender)),
                 // The server had closed it meanwhile; another, or a new one, will do.
-                Err(Failure { unsent: Some(unsent), .. }) => request = unsent,
-                Err(failure) => return Err(failure),
+                Err(_) if request.is_some() => {}
+                Err(reject) => return Err(reject),
             }
         }
         let limit = Instant::now() + CONNECT_TIMEOUT;
@@ -80,21 +73,22 @@ impl Exchange {
             Ok(Ok(sender)) => sender,
             // The request's time is over, which says nothing of the replica.
             Err(_elapsed) if self.deadline < limit => {
-                return Err(Failure { reject: Reject::UpstreamTimeout, unsent: None });
+                *request = None;
+                return Err(Reject::UpstreamTimeout);
             }
-            Ok(Err(error)) => return Err(self.unconnected(&error, request)),
-            Err(_elapsed) => return Err(self.unconnected(&io::ErrorKind::TimedOut.into(), request)),
+            Ok(Err(error)) => return Err(self.unconnected(&error)),
+            Err(_elapsed) => return Err(self.unconnected(&io::ErrorKind::TimedOut.into())),
         };
         let response = self.send(&mut sender, request).await?;
         Ok(self.answered(response, sender))
     }
 
-    fn unconnected(&self, error: &io::Error, request: Request<Upload>) -> Failure {
+    fn unconnected(&self, error: &io::Error) -> Reject {
         tracing::debug!(endpoint = %self.claim.replica().endpoint.address, %error, "cannot connect");
         if reach::is_replicas(error) {
             self.claim.report_unreachable();
         }
-        Failure { reject: Reject::UpstreamConnect, unsent: Some(request) }
+        Reject::UpstreamConnect
     }
 
     fn answered(self, response: Response<Incoming>, sender: Sender) -> (Response<Incoming>, Lease) {
@@ -109,15 +103,16 @@ impl Exchange {
     async fn send(
         &self,
         sender: &mut Sender,
-        request: Request<Upload>,
-    ) -> Result<Response<Incoming>, Failure> {
-        let mut answer = std::pin::pin!(sender.try_send_request(request));
+        request: &mut Option<Request<Upload>>,
+    ) -> Result<Response<Incoming>, Reject> {
+        let sent = request.take().expect("it is there until it is sent, and again where it was not");
+        let mut answer = std::pin::pin!(sender.try_send_request(sent));
         let mut deadline = self.deadline;
         loop {
             match tokio::time::timeout_at(deadline, answer.as_mut()).await {
                 Ok(Ok(response)) => return Ok(response),
                 Ok(Err(mut error)) => {
-                    let unsent = error.take_message();
+                    *request = error.take_message();
                     let error = error.into_error();
                     tracing::debug!(endpoint = %self.claim.replica().endpoint.address, %error, "no answer");
                     let reject = if error.is_parse() {
@@ -128,11 +123,11 @@ impl Exchange {
                     } else {
                         Reject::UpstreamConnect
                     };
-                    return Err(Failure { reject, unsent });
+                    return Err(reject);
                 }
                 Err(_elapsed) => match self.put_off() {
                     Some(later) => deadline = later,
-                    None => return Err(Failure { reject: Reject::UpstreamTimeout, unsent: None }),
+                    None => return Err(Reject::UpstreamTimeout),
                 },
             }
         }
