@@ -19,7 +19,7 @@ const LOOK: Duration = Duration::from_millis(500);
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum NotReady {
     /// It ended.
-    #[error("{}", .0.told(" before it was ready"))]
+    #[error("{}", .0.before_ready())]
     Exited(Exit),
     /// It is gone: removed by somebody else.
     #[error("removed before it was ready")]

@@ -244,28 +244,46 @@ impl Exit {
     /// One of which nothing is known.
     pub(crate) const UNKNOWN: Self = Self { code: None, out_of_memory: false };
 
-    /// What happened, `when` it did (` before it was ready`), and what to do about it where the code tells.
+    /// What happened, `when` it did, and what to do about it where that is known.
     #[must_use]
     pub fn told(&self, when: &str) -> String {
+        self.with_advice(when, self.of_memory())
+    }
+
+    /// The same of one that was never ready, whose code may tell what is wrong with its command.
+    #[must_use]
+    pub fn before_ready(&self) -> String {
+        self.with_advice(" before it was ready", self.of_memory().or(self.of_command()))
+    }
+
+    fn with_advice(&self, when: &str, advice: Option<&str>) -> String {
         let what = match (self.out_of_memory, self.code) {
             (true, _) => "out of memory".to_owned(),
             (false, Some(code)) => format!("exited with code {code}"),
             (false, None) => "exited".to_owned(),
         };
-        self.advice().map_or_else(|| format!("{what}{when}"), |advice| format!("{what}{when}: {advice}"))
+        advice.map_or_else(|| format!("{what}{when}"), |advice| format!("{what}{when}: {advice}"))
     }
 
-    fn advice(&self) -> Option<&'static str> {
-        Some(match (self.out_of_memory, self.code) {
-            (true, _) => "give it a larger `instance`, or less to do",
-            (_, Some(0)) => "a replica lasts as long as its command, so have that stay in the foreground",
-            (_, Some(126)) => {
-                "its command cannot be executed: check the file's mode, and that it is made for this machine's processor"
+    fn of_memory(&self) -> Option<&'static str> {
+        match (self.out_of_memory, self.code) {
+            (true, _) => Some("give it a larger `instance`, or less to do"),
+            (_, Some(137)) => {
+                Some("it was killed (SIGKILL), perhaps for want of memory: its instance's, or the host's")
             }
-            (_, Some(127)) => "its command was not found, so check `command`",
-            (_, Some(137)) => "it was killed (SIGKILL); if it needs more memory, give it a larger `instance`",
-            _ => return None,
-        })
+            _ => None,
+        }
+    }
+
+    fn of_command(&self) -> Option<&'static str> {
+        match self.code {
+            Some(0) => Some("a replica lasts as long as its command, so have that stay in the foreground"),
+            Some(126) => Some(
+                "its command cannot be executed: check the file's mode, and that it is made for this machine's processor",
+            ),
+            Some(127) => Some("its command was not found, so check `command`"),
+            _ => None,
+        }
     }
 }
 

@@ -40,7 +40,7 @@ async fn a_dockerfile_that_copies_what_is_not_there() {
     let dockerfile = "FROM pilotlight-test-app:latest\nCOPY requirements.txt /\n";
     fs::write(folder.join("Dockerfile"), dockerfile).expect("and a file in it");
     let proxy = setup.start().await;
-    let told = in_other_words(&told(&proxy).await, "cannot build the image: ", "\n", "<the engine's words>");
+    let told = in_other_words(&told(&proxy).await, "COPY failed: ", "\n", "<the engine's words>");
     let told = without_lines(&told, |line| line.trim_start().starts_with("---> "));
     assert_golden("dockerfile-copies-nothing", &told, &[(&folder.display().to_string(), "<folder>")]);
 }

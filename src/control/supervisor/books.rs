@@ -275,7 +275,7 @@ impl Supervisor {
     pub(super) fn fail_runtime(&mut self, error: &RuntimeError, now: Millis) {
         match error {
             RuntimeError::Exited { exit, .. } => {
-                self.fail(TroubleKind::StartFailed, exit.told(" before it was ready"), now);
+                self.fail(TroubleKind::StartFailed, exit.before_ready(), now);
             }
             RuntimeError::Image(_) | RuntimeError::Refused(_) | RuntimeError::NameTaken(_) => {
                 self.fail(TroubleKind::Runtime, error.to_string(), now);

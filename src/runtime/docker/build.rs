@@ -90,7 +90,7 @@ async fn tagged(engine: &Engine, tag: &str) -> Result<String, RuntimeError> {
     id.ok_or_else(|| RuntimeError::Image(format!("the build of {tag} has left no image")))
 }
 
-/// The first line is for visitors too, so the folder comes after it.
+/// The first line is for visitors too, so the folder comes after it, and what the engine says: it may quote a step.
 async fn explain(
     failure: Failure,
     folder: &Path,
@@ -104,7 +104,8 @@ async fn explain(
             ""
         };
         return RuntimeError::Image(format!(
-            "cannot build the image: {message}{hint}\n{0}, the build's last lines:{1}\nput it right there, and try it with `docker build {0}`",
+            "cannot build the image of {0}\n{message}{hint}\n{1}, the build's last lines:{2}\nput it right there, and try it with `docker build {1}`",
+            output.app,
             folder.display(),
             output.last.text()
         ));

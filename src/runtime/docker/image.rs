@@ -88,7 +88,7 @@ impl DockerRuntime {
         let turn = turns::take(&self.turns.builds).await;
         let build = build::build(&self.engine, &self.identity, app, folder, &self.state_dir);
         let ended = tokio::time::timeout(LONGEST, build).await;
-        let id = ended.unwrap_or_else(|_| Err(too_long(&format!("build {}", folder.display()))))?;
+        let id = ended.unwrap_or_else(|_| Err(too_long(&format!("build the image of {app}"))))?;
         drop(turn);
         let image = self.inspect_image(&id).await?.ok_or_else(|| {
             RuntimeError::Image(format!("the image {id} was built and is gone again: build it again"))
@@ -109,9 +109,12 @@ impl DockerRuntime {
         match looked {
             Ok(image) => Ok(Some(image)),
             Err(failure) if failure.is_not_found() => Ok(None),
-            Err(Failure::Status { code: 400, message }) => Err(RuntimeError::Image(format!(
-                "{reference} is not the name of an image: write it in small letters, as in `nginx:1.27` or `ghcr.io/me/app:2`; the Docker Engine says: {message}"
-            ))),
+            Err(Failure::Status { code: 400, message }) => {
+                let letters = if message.contains("lowercase") { "in small letters, " } else { "" };
+                Err(RuntimeError::Image(format!(
+                    "{reference} is not the name of an image: write it {letters}as in `nginx:1.27` or `ghcr.io/me/app:2`; the Docker Engine says: {message}"
+                )))
+            }
             Err(failure) => Err(failure.explain(&what)),
         }
     }

@@ -94,7 +94,7 @@ impl ProcessRuntime {
         let folder = self.settings.workspaces.join(&order.app);
         let made = tokio::fs::create_dir_all(&folder).await;
         made.map_err(|error| {
-            RuntimeError::Refused(format!("cannot make the workspace {}: {error}", folder.display()))
+            RuntimeError::Refused(format!("cannot make the app's workspace: {error}\n{}", folder.display()))
         })?;
         Ok(Some(folder))
     }

@@ -284,7 +284,10 @@ fn spawn(
     control: UnixStream,
 ) -> Result<Child, RuntimeError> {
     if !workload.dir.is_dir() {
-        return Err(RuntimeError::Refused(format!("the folder {} is not there", workload.dir.display())));
+        return Err(RuntimeError::Refused(format!(
+            "the app's folder is not there\n{}",
+            workload.dir.display()
+        )));
     }
     let control: OwnedFd = control
         .into_std()
@@ -324,6 +327,7 @@ pub(super) fn no_command() -> RuntimeError {
     RuntimeError::Refused("runtime process needs a `command` that listens on $PORT".to_owned())
 }
 
+/// The first line is for visitors too, so what the host looks like comes after it.
 fn cannot_run(program: &OsStr, workload: &Workload, reason: &str) -> RuntimeError {
     let program = program.to_string_lossy();
     let hint = if program.contains('/') {
@@ -331,11 +335,11 @@ fn cannot_run(program: &OsStr, workload: &Workload, reason: &str) -> RuntimeErro
     } else {
         "install it in a folder of $PATH, or write its whole path".to_owned()
     };
-    RuntimeError::Refused(format!("cannot run `{program}`: {reason}; {hint}"))
+    RuntimeError::Refused(format!("cannot run its command: {reason}\n`{program}`: {hint}"))
 }
 
 fn no_warden(warden: &Path, error: &io::Error) -> RuntimeError {
-    RuntimeError::Refused(format!("cannot start a replica's warden ({}): {error}", warden.display()))
+    RuntimeError::Refused(format!("cannot start a replica's warden: {error}\n{}", warden.display()))
 }
 
 fn child_pid(child: &Child) -> Result<Pid, RuntimeError> {
