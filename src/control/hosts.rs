@@ -1,5 +1,5 @@
 //! Whether the file's host names lead anywhere: a name without DNS is no visitor's to find, and the first thing that
-//! somebody who sets up a machine forgets. It warns, once for each name, and nothing waits for it.
+//! somebody who sets up a machine forgets. It warns, once for each name, says when that is over, and nothing waits for it.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -57,11 +57,11 @@ fn from_here(mut public: SocketAddr) -> SocketAddr {
 /// Looks up whatever the file is read again for, until nobody wants to know any more.
 async fn run(mut names: watch::Receiver<BTreeSet<String>>, public: SocketAddr) {
     let resolver = Resolver::new(AT_ONCE);
-    // Those that were found, or warned of.
-    let mut known = BTreeSet::new();
+    let mut known = Known::default();
     while names.changed().await.is_ok() {
         let wanted = names.borrow_and_update().clone();
-        known.retain(|name| wanted.contains(name));
+        known.found.retain(|name| wanted.contains(name));
+        known.missed.retain(|name| wanted.contains(name));
         tokio::select! {
             () = look(&wanted, &mut known, &resolver, public) => {}
             changed = names.changed() => match changed {
@@ -72,13 +72,17 @@ async fn run(mut names: watch::Receiver<BTreeSet<String>>, public: SocketAddr) {
     }
 }
 
-async fn look(
-    wanted: &BTreeSet<String>,
-    known: &mut BTreeSet<String>,
-    resolver: &Resolver,
-    public: SocketAddr,
-) {
-    let unknown: Vec<_> = wanted.difference(known).cloned().collect();
+/// What was learnt of names before.
+#[derive(Debug, Default)]
+struct Known {
+    /// Those that DNS knows.
+    found: BTreeSet<String>,
+    /// Those that were warned of. They are looked up again with the file.
+    missed: BTreeSet<String>,
+}
+
+async fn look(wanted: &BTreeSet<String>, known: &mut Known, resolver: &Resolver, public: SocketAddr) {
+    let unknown: Vec<_> = wanted.difference(&known.found).cloned().collect();
     if unknown.len() > MOST {
         tracing::info!(
             hosts = unknown.len(),
@@ -89,17 +93,22 @@ async fn look(
     let mut answers = stream::iter(unknown.into_iter().take(MOST)).map(ask).buffer_unordered(AT_ONCE);
     while let Some((answer, name)) = answers.next().await {
         match answer {
-            Ok(_) => {}
-            Err(error) if error.no_such_name => tracing::warn!(
-                host = name,
-                "DNS does not know this host, so no visitor can find it: add a record that points to this machine; until then try `curl -H 'Host: {name}' http://{public}/`"
-            ),
-            Err(error) => {
-                tracing::debug!(host = name, %error, "whether a host has DNS cannot be told");
-                continue;
+            Ok(_) => {
+                if known.missed.remove(&name) {
+                    tracing::info!(host = name, "DNS knows this host now");
+                }
+                known.found.insert(name);
             }
+            Err(error) if error.no_such_name => {
+                if known.missed.insert(name.clone()) {
+                    tracing::warn!(
+                        host = name,
+                        "DNS does not know this host, so visitors do not find it: add a record that points to this machine; until then try `curl -H 'Host: {name}' http://{public}/`"
+                    );
+                }
+            }
+            Err(error) => tracing::debug!(host = name, %error, "whether a host has DNS cannot be told"),
         }
-        known.insert(name);
     }
 }
 

@@ -6,6 +6,8 @@ use std::net::UdpSocket;
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use tokio::task::JoinHandle;
@@ -68,13 +70,17 @@ impl Drop for OwnNetwork {
 struct NameServer(JoinHandle<()>);
 
 impl NameServer {
-    fn on(socket: UdpSocket) -> Self {
+    /// `shop.test` exists once `opened` says so.
+    fn on(socket: UdpSocket, opened: &Arc<AtomicBool>) -> Self {
+        let opened = Arc::clone(opened);
         socket.set_nonblocking(true).expect("a socket can be told");
         let socket = tokio::net::UdpSocket::from_std(socket).expect("and given to tokio");
         Self(tokio::spawn(async move {
             let mut question = [0; 512];
             while let Ok((length, client)) = socket.recv_from(&mut question).await {
-                let _gone = socket.send_to(&answer(&question[..length]), client).await;
+                let _gone = socket
+                    .send_to(&answer(&question[..length], opened.load(Ordering::Relaxed)), client)
+                    .await;
             }
         }))
     }
@@ -86,14 +92,14 @@ impl Drop for NameServer {
     }
 }
 
-/// `known.test` has an address, of `unsure.test` nothing can be told, and nothing else exists.
-fn answer(question: &[u8]) -> Vec<u8> {
+/// `known.test` has an address, and so may `shop.test`; of `unsure.test` nothing can be told, and nothing else exists.
+fn answer(question: &[u8], opened: bool) -> Vec<u8> {
     const HEADER: usize = 12;
     let asks_for = |name: &str| question.windows(name.len()).any(|part| part == name.as_bytes());
     // Behind the name, a zero, the type and the class: additional records of the question are left out.
     let end = HEADER + question[HEADER..].iter().position(|byte| *byte == 0).expect("a name ends") + 5;
     let is_a = question[end - 4..end - 2] == [0, 1];
-    let (code, answers) = match (asks_for("known"), asks_for("unsure")) {
+    let (code, answers) = match (asks_for("known") || (opened && asks_for("shop")), asks_for("unsure")) {
         (true, _) => (0, u8::from(is_a)),
         (_, true) => (2, 0),
         _ => (3, 0),
@@ -129,7 +135,8 @@ fn yaml(hosts: &str) -> String {
 #[tokio::test]
 async fn a_host_without_dns() {
     let network = OwnNetwork::make();
-    let server = NameServer::on(network.bind("127.0.0.1:53"));
+    let opened = Arc::default();
+    let server = NameServer::on(network.bind("127.0.0.1:53"), &opened);
     let setup = Setup::process(&yaml("known.test, unsure.test, shop.test, '*.test', localhost, a.localhost"));
     let words = within(&network, setup.dir());
     let mut proxy = setup.within(words).start().await;
@@ -141,6 +148,14 @@ async fn a_host_without_dns() {
     wait_until("the new one is told", || proxy.log().contains("zebra.test")).await;
     let text = troubles(&proxy.log()).concat();
     assert_golden("host-without-dns", &text, &[(&proxy.address().port().to_string(), "<port>")]);
+
+    // What was put right is said to be, when the file is read again.
+    opened.store(true, Ordering::Relaxed);
+    proxy.reload(&yaml("shop.test, zebra.test"));
+    wait_until("it is known now", || {
+        proxy.log().lines().any(|line| line.contains("DNS knows this host now") && line.contains("shop.test"))
+    })
+    .await;
 
     // Where no server answers, nothing is known of any name.
     drop(server);
