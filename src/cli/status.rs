@@ -50,10 +50,20 @@ enum Format {
 /// Why there is nothing to show.
 #[derive(Debug, thiserror::Error)]
 enum StatusError {
-    #[error("{0}\nis pilotlight running here? start it, or name its admin address with --admin")]
+    #[error("{}{}", .0, hint(.0))]
     Call(#[from] CallError),
     #[error("cannot write: {0}")]
     Write(#[from] io::Error),
+}
+
+fn hint(error: &CallError) -> &'static str {
+    match error {
+        CallError::Connect(..) => {
+            "\nis pilotlight running here? start it, or name its admin address with --admin"
+        }
+        CallError::TimedOut(..) => "\nit runs, and is overloaded or stuck: look at its log",
+        CallError::Broken(..) | CallError::Stranger(..) => "\nname its admin address with --admin",
+    }
 }
 
 /// Shows it: once, or until it is interrupted.
@@ -73,15 +83,15 @@ pub fn run(args: &StatusArgs) -> ExitCode {
 }
 
 async fn show(args: &StatusArgs) -> Result<(), StatusError> {
-    let address = args.admin.unwrap_or_else(|| address_beside(&args.config));
-    let terminal = Terminal::of_stdout();
     if !args.watch {
-        return Ok(print(&look(address, args.format, terminal).await?)?);
+        return Ok(print(&look(args, Terminal::of_stdout()).await?)?);
     }
     let mut ticks = tokio::time::interval(EVERY);
     loop {
         ticks.tick().await;
-        match look(address, args.format, terminal).await {
+        // Anew each time: the window may have another size now, and the proxy another address.
+        let terminal = Terminal::of_stdout();
+        match look(args, terminal).await {
             Ok(text) => terminal.replace(&text)?,
             // It may come back: who watches a restart sees both ends of it.
             Err(error @ StatusError::Call(_)) if args.format == Format::Table => {
@@ -93,8 +103,9 @@ async fn show(args: &StatusArgs) -> Result<(), StatusError> {
     }
 }
 
-async fn look(address: SocketAddr, format: Format, terminal: Terminal) -> Result<String, StatusError> {
-    Ok(match format {
+async fn look(args: &StatusArgs, terminal: Terminal) -> Result<String, StatusError> {
+    let address = args.admin.unwrap_or_else(|| address_beside(&args.config));
+    Ok(match args.format {
         Format::Json => format!("{}\n", String::from_utf8_lossy(&call::apps_json(address).await?)),
         Format::Table => table(&call::apps(address).await?, terminal),
     })
@@ -131,6 +142,8 @@ fn table(apps: &[AppView], terminal: Terminal) -> String {
     let mut text = line(&HEAD.map(str::to_owned)) + "\n";
     for (app, row) in apps.iter().zip(&rows) {
         let paint = match app.state {
+            // Wanted, and nothing of it is on its way: something is wrong.
+            _ if app.ready + app.starting < app.desired => Paint::Red,
             State::Lit => Paint::Green,
             State::Pilot => Paint::Yellow,
             State::Out => Paint::Dim,
@@ -258,6 +271,8 @@ old          leaving  0 of 0, 1 draining  0.0 rps   10 rps      0          0    
     #[test]
     fn a_terminal_gets_colours_and_no_line_that_wraps() {
         let terminal = Terminal { width: Some(30), colours: true };
+        let stuck = AppView { desired: 1, ..app("stuck", State::Out) };
+        assert!(table(&[stuck], terminal).contains("\x1b[31mstuck  out"), "wanted, and not on its way");
         let text = table(&[busy()], terminal);
         let line = text.lines().nth(1).unwrap();
         assert_eq!(line, "\x1b[32mshop  lit    3 of 4, 1 startin\x1b[0m");

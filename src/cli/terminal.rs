@@ -21,6 +21,8 @@ pub enum Paint {
     Bold = 1,
     /// For what may be passed over.
     Dim = 2,
+    /// For what is wrong.
+    Red = 31,
     /// For what is well.
     Green = 32,
     /// For what is neither.

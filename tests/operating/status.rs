@@ -70,7 +70,7 @@ async fn watching_looks_again_and_outlasts_the_proxy() {
 fn where_nothing_runs_it_says_what_to_do() {
     let dir = tempfile::tempdir().expect("a folder can be made");
     let file = dir.path().join("jcloud.yml");
-    // Nobody can listen on port 1 of this address, which is no host's.
+    // Nobody listens on port 1: it is for a service that no machine has any more.
     std::fs::write(&file, "runtime: process\ncommand: serve\nadmin: {listen: '127.0.0.1:1'}\n")
         .expect("a file");
     let (code, out, err) = status(&["--config", file.to_str().expect("a path of tests")]);
