@@ -29,7 +29,7 @@ enum Command {
     Check(check::CheckArgs),
     /// Show what the apps of a running proxy do.
     Status(status::StatusArgs),
-    /// Show all of it in a minute: a small app of its own goes from zero to its target and back.
+    /// Show all of it in half a minute: a small app of its own goes from zero to its target and back.
     Demo(demo::DemoArgs),
     /// The demo's app, which listens on `$PORT`.
     #[command(hide = true)]

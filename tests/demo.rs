@@ -30,20 +30,35 @@ struct Demo {
 impl Demo {
     fn start(args: &[&str], env: &[(&str, &str)]) -> Self {
         let dir = TempDir::new().expect("a folder can be made");
-        let mark = Mark::new();
-        let out = fs::File::create(dir.path().join("out")).expect("and a file in it");
+        let mut demo = Self { child: None, dir, mark: Mark::new() };
+        demo.start_again(args, env);
+        demo
+    }
+
+    /// Starts one in the same place, after the one before has ended.
+    fn start_again(&mut self, args: &[&str], env: &[(&str, &str)]) {
+        let out = fs::File::create(self.dir.path().join("out")).expect("a file can be made");
         let child = Command::new(env!("CARGO_BIN_EXE_pilotlight"))
             .arg("demo")
             .args(args)
             .envs(env.iter().copied())
-            .envs([mark.env()])
-            .env("TMPDIR", dir.path())
+            .envs([self.mark.env()])
+            .env("TMPDIR", self.dir.path())
             .stdin(Stdio::null())
             .stdout(out.try_clone().expect("two may write it"))
             .stderr(out)
-            .spawn()
-            .expect("the binary under test runs");
-        Self { child: Some(child), dir, mark }
+            .spawn();
+        self.child = Some(child.expect("the binary under test runs"));
+    }
+
+    /// The identity of its proxy, once it has one.
+    async fn instance(&self) -> String {
+        let file = self.folder().join(".pilotlight/instance");
+        let read =
+            || fs::read_to_string(&file).ok().map(|id| id.trim().to_owned()).filter(|id| id.len() == 12);
+        let instance = wait_for("the demo has an identity", read).await;
+        record_instance(&instance);
+        instance
     }
 
     /// The folder that it works in.
@@ -54,6 +69,13 @@ impl Demo {
     /// All that it has shown so far.
     fn shown(&self) -> String {
         fs::read_to_string(self.dir.path().join("out")).expect("it was made")
+    }
+
+    /// Act by act, so that each has its time.
+    async fn plays(&mut self) {
+        for act in ["1. ", "2. ", "3. ", "4. ", "5. ", " calls in ", "6. "] {
+            self.shows(act).await;
+        }
     }
 
     async fn shows(&mut self, text: &str) {
@@ -132,21 +154,40 @@ fn assert_played(shown: &str) {
 #[tokio::test]
 async fn with_containers_it_plays_to_its_end_and_leaves_nothing() {
     let mut demo = Demo::start(&["--once"], &[]);
-    let instance = wait_for("the demo has an identity", || {
-        fs::read_to_string(demo.folder().join(".pilotlight/instance")).ok().filter(|id| id.len() >= 12)
-    })
-    .await;
-    let instance = instance.trim();
-    record_instance(instance);
-    demo.shows("6. Nobody calls any more").await;
+    let instance = demo.instance().await;
+    demo.plays().await;
     let shown = demo.ends_well().await;
     assert!(shown.contains("runtime  docker: "), "{shown}");
     assert_played(&shown);
-    assert!(containers(&format!("pilotlight.instance={instance}")).await.is_empty());
-    let ours = format!("label=pilotlight.instance={instance}");
-    assert_eq!(docker(&["network", "ls", "--quiet", "--filter", &ours]).await, "");
+    assert_nothing_left(&instance).await;
+}
+
+async fn assert_nothing_left(instance: &str) {
+    let ours = format!("pilotlight.instance={instance}");
+    assert!(containers(&ours).await.is_empty(), "containers are left");
+    let filter = format!("label={ours}");
+    assert_eq!(docker(&["network", "ls", "--quiet", "--filter", &filter]).await, "", "its network is left");
     let built = format!("label=pilotlight.built-by={instance}");
     assert_eq!(docker(&["images", "--all", "--quiet", "--filter", &built]).await, "", "its image is left");
+}
+
+#[tokio::test]
+async fn what_one_that_was_killed_has_left_goes_with_the_next() {
+    let mut demo = Demo::start(&["--runtime", "docker"], &[]);
+    let instance = demo.instance().await;
+    demo.shows("2. ").await;
+    demo.signal(Signal::KILL);
+    demo.ended().await;
+    assert!(
+        !containers(&format!("pilotlight.instance={instance}")).await.is_empty(),
+        "there is something left"
+    );
+    demo.start_again(&["--runtime", "process"], &[]);
+    demo.shows("1. ").await;
+    // As a terminal does that is closed.
+    demo.signal(Signal::HUP);
+    demo.ends_well().await;
+    assert_nothing_left(&instance).await;
 }
 
 #[tokio::test]
@@ -157,10 +198,10 @@ async fn without_an_engine_it_plays_with_processes_and_says_so() {
     demo.shows("1. The first call").await;
     assert_ne!(demo.address("app").port(), 8080);
     assert_ne!(demo.address("admin").port(), 9900);
-    demo.shows("6. Nobody calls any more").await;
+    demo.plays().await;
     let shown = demo.ends_well().await;
     drop(taken);
-    let why = "runtime  process: child processes, since there is no Docker Engine at /nowhere/docker.sock";
+    let why = "runtime  process: child processes (no Docker Engine at /nowhere/docker.sock: start it";
     assert!(shown.contains(why), "{shown}");
     assert!(!shown.contains('\x1b'), "colours in a file:\n{shown}");
     assert_played(&shown);
@@ -169,6 +210,7 @@ async fn without_an_engine_it_plays_with_processes_and_says_so() {
 #[tokio::test]
 async fn it_serves_until_it_is_interrupted() {
     let mut demo = Demo::start(&["--runtime", "process"], &[]);
+    demo.plays().await;
     demo.shows("It serves on").await;
     assert_eq!(get(demo.address("app"), "/ping").await.text(), "{\"message\":\"Ping!\"}");
     // A second one of the same user would take the first one's folder.

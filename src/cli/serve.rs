@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 
 use arc_swap::ArcSwap;
 use clap::Args;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
@@ -84,14 +84,14 @@ fn start(args: &ServeArgs) -> Result<(), StartError> {
     let config = config::load(&args.config.config, &args.config.overrides(), &process_env)?;
     logging::start(&config.proxy.log);
     let instance = Instance::take(&config.proxy.state_dir)?;
-    Proxy::bind(config, instance, args.clone())?.run(std::future::pending())
+    Proxy::bind(config, Arc::new(instance), args.clone())?.run(None)
 }
 
 /// A proxy whose sockets are bound, before anything else is done.
 pub(super) struct Proxy {
     config: Config,
     args: ServeArgs,
-    instance: Instance,
+    instance: Arc<Instance>,
     listeners: Vec<Listener>,
     admin: std::net::TcpListener,
     admin_address: SocketAddr,
@@ -99,7 +99,7 @@ pub(super) struct Proxy {
 
 impl Proxy {
     /// Binds what `config` names, which was read as `args` say.
-    pub(super) fn bind(config: Config, instance: Instance, args: ServeArgs) -> Result<Self, StartError> {
+    pub(super) fn bind(config: Config, instance: Arc<Instance>, args: ServeArgs) -> Result<Self, StartError> {
         log_warnings(&config);
         raise_open_files();
         let spec = &config.proxy;
@@ -123,20 +123,23 @@ impl Proxy {
         (self.listeners[0].address, self.admin_address)
     }
 
-    /// Serves until a signal, or `told`, ends it. Blocks.
-    pub(super) fn run(self, told: impl Future<Output = ()>) -> Result<(), StartError> {
+    /// Serves until it is told to stop, by `orders` or, where there are none, by signals. Blocks.
+    pub(super) fn run(self, orders: Option<mpsc::Receiver<Order>>) -> Result<(), StartError> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let ended = runtime.block_on(self.serve(told));
+        let ended = runtime.block_on(self.serve(orders));
         // What still runs is a blocking call that nobody waits for any more.
         runtime.shutdown_background();
         ended
     }
 
-    async fn serve(self, told: impl Future<Output = ()>) -> Result<(), StartError> {
+    async fn serve(self, orders: Option<mpsc::Receiver<Order>>) -> Result<(), StartError> {
         let Self { config, args, instance, listeners, admin, admin_address } = self;
         let Config { proxy: spec, apps, edge, .. } = config;
         // Before anybody knows that there is somebody to be signalled.
-        let mut signals = Signals::new()?;
+        let mut orders = match orders {
+            Some(orders) => orders,
+            None => signals()?,
+        };
         for Listener { address, .. } in &listeners {
             tracing::info!(%address, "listening");
         }
@@ -168,16 +171,8 @@ impl Proxy {
         };
         let workers = start_workers(spec.workers, &gateway, &listeners)?;
 
-        let mut told = std::pin::pin!(told);
-        loop {
-            let heard = tokio::select! {
-                heard = signals.next() => heard,
-                () = &mut told => Heard::Stop,
-            };
-            match heard {
-                Heard::Reload => reload(&args, &spec, &commands).await,
-                Heard::Stop => break,
-            }
+        while let Some(Order::Reload) = orders.recv().await {
+            reload(&args, &spec, &commands).await;
         }
         tracing::info!(timeout = ?spec.shutdown_timeout, "stopping: no new connections, what runs may finish");
         let _ended = commands.send(Command::Close).await;
@@ -196,7 +191,7 @@ impl Proxy {
         };
         tokio::select! {
             () = finished => {}
-            () = signals.interrupted_again() => tracing::warn!("interrupted again: leaving at once"),
+            () = told_to_leave(orders) => tracing::warn!("interrupted again: leaving at once"),
         }
         admin.abort();
         control.abort();
@@ -253,38 +248,52 @@ async fn reload(args: &ServeArgs, running: &ProxySpec, commands: &mpsc::Sender<C
     }
 }
 
-enum Heard {
+/// What a proxy is told from outside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Order {
+    /// Read the file again.
     Reload,
+    /// Let what runs finish, and end.
     Stop,
+    /// End at once, whatever still runs.
+    Leave,
 }
 
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    hangup: Signal,
+/// Orders that wait to be heard.
+pub(super) const ORDERS: usize = 8;
+
+/// What signals say, from now on. The task behind it ends with the runtime.
+fn signals() -> std::io::Result<mpsc::Receiver<Order>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    let (tell, orders) = mpsc::channel(ORDERS);
+    tokio::spawn(async move {
+        let mut stopping = false;
+        loop {
+            let order = tokio::select! {
+                _ = terminate.recv() => Order::Stop,
+                // An impatient Ctrl-C. A second SIGTERM says nothing new: who means it sends SIGKILL.
+                _ = interrupt.recv() => if stopping { Order::Leave } else { Order::Stop },
+                _ = hangup.recv() => Order::Reload,
+            };
+            stopping |= order == Order::Stop;
+            if tell.send(order).await.is_err() {
+                return;
+            }
+        }
+    });
+    Ok(orders)
 }
 
-impl Signals {
-    fn new() -> std::io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            hangup: signal(SignalKind::hangup())?,
-        })
-    }
-
-    async fn next(&mut self) -> Heard {
-        tokio::select! {
-            _ = self.terminate.recv() => Heard::Stop,
-            _ = self.interrupt.recv() => Heard::Stop,
-            _ = self.hangup.recv() => Heard::Reload,
+/// Resolves when a proxy that is stopping has no time for it.
+async fn told_to_leave(mut orders: mpsc::Receiver<Order>) {
+    while let Some(order) = orders.recv().await {
+        if order == Order::Leave {
+            return;
         }
     }
-
-    /// An impatient Ctrl-C. A second SIGTERM says nothing new: who means it sends SIGKILL.
-    async fn interrupted_again(&mut self) {
-        self.interrupt.recv().await;
-    }
+    std::future::pending::<()>().await;
 }
 
 /// Each connection is a file; the soft limit is often 1024.

@@ -1,4 +1,4 @@
-//! `pilotlight demo`: the main job in a minute, with an app that this binary brings along. Plays beside a proxy that is
+//! `pilotlight demo`: the main job in half a minute, with an app that this binary brings along. Plays beside a proxy that is
 //! served as any other is, from a `jcloud.yml` of the demo's own; leaves nothing behind.
 
 pub mod app;
@@ -9,17 +9,18 @@ mod tell;
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::Args;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::oneshot;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
 
 use self::place::{Place, PlaceError};
 use self::stage::{PlayError, Stage};
 use self::tell::{Teller, quote};
-use super::serve::{Proxy, ServeArgs, StartError};
+use super::serve::{ORDERS, Order, Proxy, ServeArgs, StartError};
 use super::{ConfigArgs, RuntimeArg, logging, process_env};
-use crate::config::spec::{DockerSpec, RuntimeKind};
+use crate::config::spec::{DockerSpec, LogFormat, LogSpec, RuntimeKind};
 use crate::config::{self, ADMIN, ConfigErrors};
 use crate::control::instance::{Instance, InstanceError};
 use crate::runtime::Runtime;
@@ -50,8 +51,10 @@ enum DemoError {
     Running(String),
     #[error("{0}")]
     Instance(InstanceError),
-    #[error("replicas are left running: the next demo takes them along, or `docker rm` does")]
-    Left,
+    #[error(
+        "not all of it is removed ({0}): the next demo does that, or `docker ps --filter label=pilotlight.app=pilotlight-demo` shows it"
+    )]
+    Left(String),
     #[error("{0}")]
     Config(#[from] ConfigErrors),
     #[error("{0}")]
@@ -90,58 +93,69 @@ pub fn run(args: DemoArgs) -> ExitCode {
 }
 
 async fn demo(args: DemoArgs) -> Result<(), DemoError> {
+    let mut interrupts = Interrupts::new()?;
     let place = Place::open()?;
-    // Before anything is written: the folder may be that of a demo that runs.
-    let instance = Instance::take(&place.state_dir())?;
+    // Before anything is written, and until all is removed: the folder may be that of a demo that runs.
+    let instance = Arc::new(Instance::take(&place.state_dir())?);
     let settings = DockerSettings {
         spec: DockerSpec::default(),
         instance: instance.identity.clone(),
         state_dir: place.state_dir(),
     };
     let docker = DockerRuntime::new(settings);
-    let played = perform(&args, &place, instance, &docker).await;
-    // An impatient Ctrl-C leaves replicas behind. By what is in the folder the next demo knows them again.
-    if docker.list().await.is_ok_and(|left| !left.is_empty()) {
-        return played.and(Err(DemoError::Left));
+    let played = perform(&args, &place, &instance, &docker, &mut interrupts).await;
+    // By what is in the folder the next demo knows again what could not be removed.
+    let cleared = clear(place, &docker, &mut interrupts).await;
+    if let (Err(error), Err(_)) = (&played, &cleared) {
+        eprintln!("pilotlight demo: {error}");
     }
-    place.clear()?;
-    played
+    cleared.and(played)
 }
 
 async fn perform(
     args: &DemoArgs,
     place: &Place,
-    instance: Instance,
+    instance: &Arc<Instance>,
     docker: &DockerRuntime,
+    interrupts: &mut Interrupts,
 ) -> Result<(), DemoError> {
     let (runtime, why) = choose(args.runtime, docker).await?;
     let file = place.furnish(runtime)?;
-    let serve = ServeArgs {
-        config: ConfigArgs {
-            config: place.file(),
-            listen: vec![free_or_any(PUBLIC)],
-            admin: Some(free_or_any(ADMIN)),
-            runtime: None,
-        },
-        stop_replicas: true,
+    let open = |public, admin| {
+        let config =
+            ConfigArgs { config: place.file(), listen: vec![public], admin: Some(admin), runtime: None };
+        let serve = ServeArgs { config, stop_replicas: true };
+        let config = config::load(&place.file(), &serve.config.overrides(), &process_env)?;
+        Ok::<_, DemoError>(Proxy::bind(config, Arc::clone(instance), serve)?)
     };
-    let config = config::load(&place.file(), &serve.config.overrides(), &process_env)?;
-    logging::start(&config.proxy.log);
-    let proxy = Proxy::bind(config, instance, serve)?;
+    logging::start(&LogSpec { level: "warn".to_owned(), format: Some(LogFormat::Text) });
+    let any = |address: SocketAddr| SocketAddr::new(address.ip(), 0);
+    let proxy = match open(free_or_any(PUBLIC), free_or_any(ADMIN)) {
+        // Somebody was faster.
+        Err(DemoError::Start(StartError::Listen { .. })) => open(any(PUBLIC), any(ADMIN)),
+        opened => opened,
+    }?;
     let (public, admin) = proxy.addresses();
     let stage = Stage::new(Teller::new(), public, admin);
-    let played = beside(proxy, async {
+    let played = async {
         introduce(&stage, &why, place, &file)?;
         tokio::select! {
             played = play(&stage, args.once) => played,
             watched = stage.watch() => watched,
         }
-    })
-    .await;
-    if runtime == RuntimeKind::Docker {
-        docker.remove_built_images().await;
+    };
+    beside(proxy, played, interrupts).await
+}
+
+/// Removes all that the demo has made, or says what may be left.
+async fn clear(place: Place, docker: &DockerRuntime, interrupts: &mut Interrupts) -> Result<(), DemoError> {
+    if place.has_image() {
+        tokio::select! {
+            removed = docker.remove_everything() => removed.map_err(|error| DemoError::Left(error.to_string()))?,
+            () = interrupts.any() => return Err(DemoError::Left("interrupted".to_owned())),
+        }
     }
-    played
+    Ok(place.clear()?)
 }
 
 /// What runs the replicas, and why that.
@@ -157,9 +171,7 @@ async fn choose(
     match (docker.list().await, wanted) {
         (Ok(_), _) => Ok((RuntimeKind::Docker, DOCKER.to_owned())),
         (Err(error), Some(_)) => Err(DemoError::NoEngine(error)),
-        (Err(error), None) => {
-            Ok((RuntimeKind::Process, format!("process: child processes, since there is {error}")))
-        }
+        (Err(error), None) => Ok((RuntimeKind::Process, format!("process: child processes ({error})"))),
     }
 }
 
@@ -191,25 +203,51 @@ async fn play(stage: &Stage, once: bool) -> Result<(), PlayError> {
 }
 
 /// Runs the proxy on a thread of its own until `played` has come to its end, or somebody interrupts.
-async fn beside(proxy: Proxy, played: impl Future<Output = Result<(), PlayError>>) -> Result<(), DemoError> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    let (stop, stopped) = oneshot::channel::<()>();
-    let mut proxy = tokio::task::spawn_blocking(move || proxy.run(async { drop(stopped.await) }));
+async fn beside(
+    proxy: Proxy,
+    played: impl Future<Output = Result<(), PlayError>>,
+    interrupts: &mut Interrupts,
+) -> Result<(), DemoError> {
+    let (tell, orders) = mpsc::channel(ORDERS);
+    let mut proxy = tokio::task::spawn_blocking(move || proxy.run(Some(orders)));
     let result = tokio::select! {
         biased;
-        // The proxy hears it by itself. Told as well, it would take one of the two for a second one.
-        _ = interrupt.recv() => Ok(()),
-        _ = terminate.recv() => Ok(()),
-        played = played => {
-            drop(stop);
-            played.map_err(DemoError::from)
-        }
+        () = interrupts.any() => Ok(()),
+        played = played => played.map_err(DemoError::from),
         ended = &mut proxy => return Err(match ended {
             Ok(Err(error)) => error.into(),
             _ => DemoError::Ended,
         }),
     };
-    let ended = proxy.await.map_err(|_panicked| DemoError::Ended)?;
-    ended.map_err(DemoError::from).and(result)
+    // Its end is waited for below, whether it hears this or not.
+    let _heard = tell.send(Order::Stop).await;
+    let ended = tokio::select! {
+        ended = &mut proxy => ended,
+        () = interrupts.any() => {
+            let _heard = tell.send(Order::Leave).await;
+            proxy.await
+        }
+    };
+    ended.map_err(|_panicked| DemoError::Ended)?.map_err(DemoError::from).and(result)
+}
+
+/// Whoever wants the demo to end: Ctrl-C, a supervisor, or a terminal that was closed.
+struct Interrupts([Signal; 3]);
+
+impl Interrupts {
+    /// From now on.
+    fn new() -> std::io::Result<Self> {
+        let [interrupt, terminate, hangup] =
+            [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()].map(signal);
+        Ok(Self([interrupt?, terminate?, hangup?]))
+    }
+
+    async fn any(&mut self) {
+        let [interrupt, terminate, hangup] = &mut self.0;
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            _ = hangup.recv() => {}
+        }
+    }
 }

@@ -40,9 +40,12 @@ fn failed(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> PlaceErr
     move |error| PlaceError::Io { what, path, error }
 }
 
+/// What an image is made of.
+const ROOT: &str = "root";
+
 /// The app, and how it is scaled: the page's file, with the times of a demo.
 const FILE: &str = "\
-name: demo
+name: pilotlight-demo
 instance: C3
 autoscale:
   min: 0
@@ -52,8 +55,6 @@ autoscale:
   stable_window: 6s   # the default is 60s: a demo has less time
   idle: 3s            # so is this
 ";
-
-const LOG: &str = "log: {level: warn, format: text}\n";
 
 impl Place {
     /// Makes the folder, or takes what a demo before has left. Nobody else may read or change what is in it.
@@ -84,50 +85,55 @@ impl Place {
         self.folder.join(".pilotlight")
     }
 
-    /// Writes the file, and what an image needs; gives back what people should see of the file.
+    /// Writes the file, and what an image needs; gives back the file's text.
     pub(super) fn furnish(&self, runtime: RuntimeKind) -> Result<String, PlaceError> {
         let program = std::env::current_exe().map_err(failed("find", Path::new("this executable")))?;
-        let (shown, hidden) = match runtime {
+        let text = match runtime {
             RuntimeKind::Docker => {
                 self.write_image(&program)?;
-                (format!("build: .\n{FILE}"), LOG.to_owned())
+                format!("build: .\n{FILE}")
             }
             RuntimeKind::Process => {
                 let command = serde_json::json!([program, "demo-app", "127.0.0.1"]);
-                (format!("runtime: process\ncommand: {command}\n{FILE}"), LOG.to_owned())
+                format!("runtime: process\ncommand: {command}\n{FILE}")
             }
         };
         let file = self.file();
-        fs::write(&file, format!("{shown}{hidden}")).map_err(failed("write", &file))?;
-        Ok(shown)
+        fs::write(&file, &text).map_err(failed("write", &file))?;
+        Ok(text)
     }
 
     /// An image with nothing in it but this executable and the libraries that it is linked to.
     fn write_image(&self, program: &Path) -> Result<(), PlaceError> {
-        let root = self.folder.join("root");
+        let root = self.folder.join(ROOT);
         if root.exists() {
             fs::remove_dir_all(&root).map_err(failed("remove", &root))?;
         }
         fs::create_dir(&root).map_err(failed("make", &root))?;
-        let libraries = libraries(program)?;
+        let copy = root.join("pilotlight");
+        fs::copy(program, &copy).map_err(failed("copy", program))?;
+        let libraries = libraries(&copy)?;
         for path in &libraries {
             let target = root.join(path.strip_prefix("/").unwrap_or(path));
             let folder = target.parent().unwrap_or(&root);
             fs::create_dir_all(folder).map_err(failed("make", folder))?;
             fs::copy(path, &target).map_err(failed("copy", path))?;
         }
-        let target = root.join("pilotlight");
-        fs::copy(program, &target).map_err(failed("copy", program))?;
         let mut folders: Vec<_> = libraries.iter().filter_map(|path| path.parent()?.to_str()).collect();
         folders.sort_unstable();
         folders.dedup();
         let dockerfile = format!(
-            "FROM scratch\nCOPY root /\nENV LD_LIBRARY_PATH={}\nEXPOSE 8080\n\
+            "FROM scratch\nCOPY {ROOT} /\nENV LD_LIBRARY_PATH={}\nEXPOSE 8080\n\
              ENTRYPOINT [\"/pilotlight\", \"demo-app\", \"0.0.0.0\"]\n",
             folders.join(":")
         );
         let path = self.folder.join("Dockerfile");
         fs::write(&path, dockerfile).map_err(failed("write", &path))
+    }
+
+    /// Whether a demo has used Docker here, this one or one before that was killed.
+    pub(super) fn has_image(&self) -> bool {
+        self.folder.join(ROOT).exists()
     }
 
     /// Removes it all.
@@ -137,12 +143,18 @@ impl Place {
 }
 
 /// The files that `program` is linked to, the loader among them; none where it is static. The loader is asked, as
-/// `ldd` does: a static program does not know the variable, and says its version.
+/// `ldd` does: a static program does not know the variable, and says its version. It does not tell of a program with
+/// capabilities, which a copy does not have.
 fn libraries(program: &Path) -> Result<Vec<PathBuf>, PlaceError> {
+    let what = "ask for the libraries of";
     let mut command = Command::new(program);
     let asked = command.arg("--version").env("LD_TRACE_LOADED_OBJECTS", "1").output();
-    let output = asked.map_err(failed("ask for the libraries of", program))?;
-    Ok(listed(&String::from_utf8_lossy(&output.stdout)))
+    let output = asked.map_err(failed(what, program))?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    if !output.status.success() || text.contains("not found") {
+        return Err(failed(what, program)(io::Error::other(format!("{}: {text}", output.status))));
+    }
+    Ok(listed(&text))
 }
 
 /// Of lines such as `libc.so.6 => /lib/libc.so.6 (0x…)` and `/lib64/ld-linux.so.2 (0x…)` the paths.

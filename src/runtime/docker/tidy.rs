@@ -14,6 +14,7 @@ use super::calls::Operation;
 use super::engine::LOOK;
 use super::failure::Failure;
 use super::{DockerRuntime, labels};
+use crate::runtime::RuntimeError;
 
 /// For one image: its files are deleted before the engine answers.
 const REMOVE: Duration = Duration::from_secs(30);
@@ -28,19 +29,33 @@ impl DockerRuntime {
         let Ok(_no_build) = self.building.try_write() else { return };
         // Another proxy that builds an app of the same name takes the tag away from an image that is still wanted.
         let wanted: HashSet<_> = self.built.iter().map(|image| image.value().clone()).collect();
-        self.remove_images_but(&wanted, HashMap::from([("dangling", vec!["true"])])).await;
+        let removed = self.remove_images_but(&wanted, HashMap::from([("dangling", vec!["true"])])).await;
+        if let Err(error) = removed {
+            tracing::debug!(%error, "cannot remove images of builds before");
+        }
     }
 
-    /// Removes every image that this instance has built, for one that will not come back.
-    pub async fn remove_built_images(&self) {
-        self.remove_images_but(&HashSet::new(), HashMap::new()).await;
+    /// Removes all that is this instance's, for one that will not come back: replicas, network, and what it has built.
+    ///
+    /// # Errors
+    /// The first failure; what is left then is found by the next attempt.
+    pub async fn remove_everything(&self) -> Result<(), RuntimeError> {
+        for found in self.list_replicas().await? {
+            self.stop_replica(&found.id, Duration::from_secs(1)).await?;
+        }
+        self.network.remove(&self.engine, &self.identity).await?;
+        self.remove_images_but(&HashSet::new(), HashMap::new()).await
     }
 
-    async fn remove_images_but(&self, wanted: &HashSet<String>, filters: HashMap<&str, Vec<&str>>) {
+    async fn remove_images_but(
+        &self,
+        wanted: &HashSet<String>,
+        filters: HashMap<&str, Vec<&str>>,
+    ) -> Result<(), RuntimeError> {
+        let what = "remove images that were built";
         match tokio::time::timeout(ALL, self.try_remove_images_but(wanted, filters)).await {
-            Ok(Ok(())) => {}
-            Ok(Err(failure)) => tracing::debug!(?failure, "cannot remove images that were built"),
-            Err(_) => tracing::debug!("removing images that were built takes too long"),
+            Ok(removed) => removed.map_err(|failure| failure.explain(what)),
+            Err(_elapsed) => Err(Failure::timed_out(what, ALL).explain(what)),
         }
     }
 

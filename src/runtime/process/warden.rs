@@ -7,7 +7,7 @@
 //!
 //! It tells the proxy `S<pid>` when the command runs or `E<reason>` when it cannot, and ends with the
 //! replica's exit code (128 + signal where a signal ended it). It must not read configuration, log, or
-//! start threads beyond the two it needs.
+//! start threads beyond the two it needs (the allocator has one of its own).
 
 use std::ffi::OsString;
 use std::io::{ErrorKind, Read, Write};
