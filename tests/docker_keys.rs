@@ -218,7 +218,7 @@ async fn a_deploy_removes_the_image_before_and_no_other() {
     let user = OwnContainer::run(&[&second]).await;
     app.deploy(&proxy, "3");
     let third = app.after(&proxy, &second).await;
-    wait_until("it was tried", || proxy.log().contains("the image of a build before stays")).await;
+    wait_until("it was tried", || proxy.log().contains("an image that was built stays")).await;
     assert!(is_there(&second).await && is_there(&third).await);
     drop(user);
 
