@@ -11,7 +11,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, geteuid, kill_process};
 use tempfile::TempDir;
 
-use support::docker::{containers, docker};
+use support::docker::{containers, docker, remove_built, remove_labelled};
 use support::http::get;
 use support::processes::{self, Mark};
 use support::proxy::record_instance;
@@ -25,12 +25,14 @@ struct Demo {
     child: Option<Child>,
     dir: TempDir,
     mark: Mark,
+    /// Whose containers these are, once that is known.
+    instance: Option<String>,
 }
 
 impl Demo {
     fn start(args: &[&str], env: &[(&str, &str)]) -> Self {
         let dir = TempDir::new().expect("a folder can be made");
-        let mut demo = Self { child: None, dir, mark: Mark::new() };
+        let mut demo = Self { child: None, dir, mark: Mark::new(), instance: None };
         demo.start_again(args, env);
         demo
     }
@@ -52,12 +54,13 @@ impl Demo {
     }
 
     /// The identity of its proxy, once it has one.
-    async fn instance(&self) -> String {
+    async fn instance(&mut self) -> String {
         let file = self.folder().join(".pilotlight/instance");
         let read =
             || fs::read_to_string(&file).ok().map(|id| id.trim().to_owned()).filter(|id| id.len() == 12);
         let instance = wait_for("the demo has an identity", read).await;
         record_instance(&instance);
+        self.instance = Some(instance.clone());
         instance
     }
 
@@ -130,6 +133,10 @@ impl Drop for Demo {
         // Gently at first: it takes its containers along.
         if let Some(child) = self.child.take() {
             processes::end(child, FAREWELL);
+        }
+        if let Some(instance) = &self.instance {
+            remove_labelled(&format!("pilotlight.instance={instance}"));
+            remove_built(instance);
         }
     }
 }
