@@ -147,7 +147,7 @@ async fn a_command_that_is_not_in_the_image_gets_advice() {
         }
         Err(other) => panic!("{other}"),
     };
-    assert!(exit.to_string().contains("check `command`"), "{exit}");
+    assert!(exit.before_ready().contains("check `command`"), "{exit}");
 
     // Without an init in front of it, it is the engine that finds out.
     let dockerfile = "FROM scratch\nCOPY replica /\nENTRYPOINT [\"/no-such/init\"]\n";
