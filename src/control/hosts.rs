@@ -13,8 +13,8 @@ use crate::control::resolve::Resolver;
 /// Names that are looked up at once. A call that hangs keeps its place, so there are never more of them.
 const AT_ONCE: usize = 2;
 
-/// Names that are looked up after each reading of the file, of those that nothing is known of yet. Somebody with more
-/// of them has other means.
+/// Names that are looked up after each reading of the file, of those that were not found yet. Somebody with more of them
+/// has other means.
 const MOST: usize = 100;
 
 /// Sees whether the file's hosts have DNS. The task behind it ends when this is dropped.
