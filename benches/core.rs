@@ -18,7 +18,7 @@ use pilotlight::config::spec::{AppSpec, EdgeSpec, HostPattern, RouteSpec};
 use pilotlight::config::{Overrides, parse};
 use pilotlight::control::decide::{self, Observation, State};
 use pilotlight::gateway::route::{Entry, RouteTable};
-use pilotlight::runtime::{Address, Endpoint, Protocol};
+use pilotlight::runtime::{Address, Endpoint};
 
 const APPS: usize = 10_000;
 const WORKERS: usize = 8;
@@ -84,8 +84,7 @@ fn route(c: &mut Criterion) {
 
 fn claim(c: &mut Criterion) {
     let app = App::new("app");
-    let endpoint =
-        |port| Endpoint { address: Address::Tcp(([127, 0, 0, 1], port).into()), protocol: Protocol::Http1 };
+    let endpoint = |port| Endpoint { address: Address::Tcp(([127, 0, 0, 1], port).into()) };
     app.publish((1..=4).map(|port| Replica::new(endpoint(port))).collect());
     c.bench_function("claim and release among 4 replicas", |b| b.iter(|| drop(app.claim())));
     // Of all threads together: with fewer cores than threads this is the cores' share of it.

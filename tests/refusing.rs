@@ -138,7 +138,6 @@ async fn no_http_at_all() {
         "GET / HTTP/1.1\r\nHost: a.test\r\nno colon\r\n\r\n",
         "GET / HTTP/1.1\r\nHost: a.test\r\nX-Null: \0\r\n\r\n",
         "GET /a b HTTP/1.1\r\nHost: a.test\r\n\r\n",
-        "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
     ] {
         let mut wire = Wire::sent(proxy.address(), bytes).await;
         // A reset, since it is closed with bytes unread, is as good an end.

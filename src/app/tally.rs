@@ -18,6 +18,14 @@ pub const STATUSES: [&str; 6] = ["none", "1xx", "2xx", "3xx", "4xx", "5xx"];
 pub enum Refusal {
     /// The request is not one that may be passed on.
     BadRequest,
+    /// More headers, or larger ones, than a request may have.
+    HeaderTooLarge,
+    /// A longer target than a request may have.
+    UriTooLong,
+    /// A larger body than the app takes.
+    BodyTooLarge,
+    /// The head, or the rest of the body, did not come in time.
+    RequestTimeout,
     /// Nobody is served under this host and path.
     NoRoute,
     /// Too many wait already.
@@ -42,8 +50,12 @@ pub enum Refusal {
 
 impl Refusal {
     /// All of them, as [`Counts::refusals`] counts them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 15] = [
         Self::BadRequest,
+        Self::HeaderTooLarge,
+        Self::UriTooLong,
+        Self::BodyTooLarge,
+        Self::RequestTimeout,
         Self::NoRoute,
         Self::HoldFull,
         Self::HoldTimeout,
@@ -61,6 +73,10 @@ impl Refusal {
     pub const fn name(self) -> &'static str {
         match self {
             Self::BadRequest => "bad-request",
+            Self::HeaderTooLarge => "header-too-large",
+            Self::UriTooLong => "uri-too-long",
+            Self::BodyTooLarge => "body-too-large",
+            Self::RequestTimeout => "request-timeout",
             Self::NoRoute => "no-route",
             Self::HoldFull => "hold-full",
             Self::HoldTimeout => "hold-timeout",

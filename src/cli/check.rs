@@ -47,7 +47,9 @@ pub fn run(args: &CheckArgs) -> ExitCode {
 #[must_use]
 pub fn summary(config: &Config) -> String {
     let proxy = &config.proxy;
-    let listen: Vec<_> = proxy.listen.iter().map(ToString::to_string).collect();
+    let clear = proxy.listen.iter().map(ToString::to_string);
+    let tls = proxy.tls.iter().flat_map(|tls| &tls.listen).map(|address| format!("{address} (TLS)"));
+    let listen: Vec<_> = clear.chain(tls).collect();
     let runtime = name_of(proxy.runtime);
     let mut out = format!("listens on {}, admin API on {}\n", listen.join(", "), proxy.admin);
     for app in &config.apps {

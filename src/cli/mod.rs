@@ -13,8 +13,8 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use crate::config::spec::RuntimeKind;
-use crate::config::{Overrides, parse_address};
+use crate::config::spec::{ListenAddress, RuntimeKind};
+use crate::config::{Overrides, parse_address, parse_listen};
 
 /// Which file, and what counts in place of what it says.
 #[derive(Debug, Clone, Args)]
@@ -23,8 +23,8 @@ pub struct ConfigArgs {
     #[arg(long, short, value_name = "FILE", default_value = "jcloud.yml")]
     pub config: PathBuf,
     /// Public address in place of the file's; may be given several times.
-    #[arg(long, value_name = "ADDRESS", value_parser = parse_address)]
-    pub listen: Vec<SocketAddr>,
+    #[arg(long, value_name = "ADDRESS", value_parser = parse_listen)]
+    pub listen: Vec<ListenAddress>,
     /// Address of the admin API in place of the file's.
     #[arg(long, value_name = "ADDRESS", value_parser = parse_address)]
     pub admin: Option<SocketAddr>,

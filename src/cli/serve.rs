@@ -14,15 +14,16 @@ use tokio::time::Instant;
 use crate::admin;
 use crate::admin::metrics::{Metrics, Traffic};
 use crate::cli::{self, ConfigArgs, logging, process_env};
-use crate::config::spec::{Config, ProxySpec};
+use crate::config::spec::{Config, ListenAddress, ProxySpec};
 use crate::config::{self, ConfigErrors};
+use crate::control::certificates::{self, CertificateError, Store};
 use crate::control::hosts::Hosts;
 use crate::control::instance::{Instance, InstanceError};
 use crate::control::{Board, Command, Control};
 use crate::gateway::listener::Listener;
 use crate::gateway::pool::Shared;
 use crate::gateway::route::RouteTable;
-use crate::gateway::worker::{self, Gateway};
+use crate::gateway::worker::{self, Door, Gateway};
 use crate::runtime;
 
 /// Commands that wait for the control plane.
@@ -46,14 +47,16 @@ pub(super) enum StartError {
     #[error("{0}")]
     Instance(#[from] InstanceError),
     #[error("cannot listen on {address}: {error}{}", hint(address, key, error))]
-    Listen { address: SocketAddr, key: &'static str, error: std::io::Error },
+    Listen { address: ListenAddress, key: &'static str, error: std::io::Error },
+    #[error("{0}")]
+    Certificates(#[from] CertificateError),
     #[error("cannot start: {0}")]
     System(#[from] std::io::Error),
 }
 
 /// What to do about an address that cannot be had, which `key` of the file names.
-fn hint(address: &SocketAddr, key: &str, error: &std::io::Error) -> String {
-    let port = address.port();
+fn hint(address: &ListenAddress, key: &str, error: &std::io::Error) -> String {
+    let Some(port) = address.port() else { return socket_hint(key, error) };
     match error.kind() {
         std::io::ErrorKind::AddrInUse => format!(
             "; stop what listens there (`ss -ltnp 'sport = :{port}'` shows it), or choose another address with `{key}`"
@@ -64,6 +67,20 @@ fn hint(address: &SocketAddr, key: &str, error: &std::io::Error) -> String {
         std::io::ErrorKind::AddrNotAvailable => format!(
             "; no interface of this host has that address: choose one that `ip addr` shows with `{key}`"
         ),
+        _ => String::new(),
+    }
+}
+
+/// What to do about a Unix socket that cannot be had.
+fn socket_hint(key: &str, error: &std::io::Error) -> String {
+    match error.kind() {
+        std::io::ErrorKind::AddrInUse => format!(
+            "; something listens there, or the file is no socket: stop or remove it, or choose another path with `{key}`"
+        ),
+        std::io::ErrorKind::NotFound => "; make its folder first".to_owned(),
+        std::io::ErrorKind::PermissionDenied => {
+            format!("; this user may not write in its folder: choose another path with `{key}`")
+        }
         _ => String::new(),
     }
 }
@@ -93,6 +110,7 @@ pub(super) struct Proxy {
     args: ServeArgs,
     instance: Arc<Instance>,
     listeners: Vec<Listener>,
+    tls: Option<Arc<Store>>,
     admin: std::net::TcpListener,
     admin_address: SocketAddr,
 }
@@ -103,24 +121,31 @@ impl Proxy {
         log_warnings(&config);
         raise_open_files();
         let spec = &config.proxy;
-        let bind = |address: &SocketAddr| {
-            Listener::bind(*address, spec.workers).map_err(|error| StartError::Listen {
-                address: *address,
-                key: "listen",
+        let tls = spec.tls.as_ref().map(|tls| certificates::load(&tls.certificates)).transpose()?;
+        let clear = spec.listen.iter().map(|address| (address, "listen", false));
+        let secure = spec.tls.iter().flat_map(|tls| &tls.listen).map(|address| (address, "tls.listen", true));
+        let bind = |(address, key, secure): (&ListenAddress, _, _)| {
+            Listener::bind(address, secure, spec.workers).map_err(|error| StartError::Listen {
+                address: address.clone(),
+                key,
                 error,
             })
         };
-        let listeners = spec.listen.iter().map(bind).collect::<Result<Vec<_>, _>>()?;
-        let refused = |error| StartError::Listen { address: spec.admin, key: "admin.listen", error };
+        let listeners = clear.chain(secure).map(bind).collect::<Result<Vec<_>, _>>()?;
+        let refused = |error| StartError::Listen {
+            address: ListenAddress::Tcp(spec.admin),
+            key: "admin.listen",
+            error,
+        };
         let admin = std::net::TcpListener::bind(spec.admin).map_err(refused)?;
         admin.set_nonblocking(true)?;
         let admin_address = admin.local_addr()?;
-        Ok(Self { config, args, instance, listeners, admin, admin_address })
+        Ok(Self { config, args, instance, listeners, tls, admin, admin_address })
     }
 
-    /// Where it listens: the first of the public addresses, and the admin API's.
-    pub(super) fn addresses(&self) -> (SocketAddr, SocketAddr) {
-        (self.listeners[0].address, self.admin_address)
+    /// Where it listens: the first of the public addresses that has a port, and the admin API's.
+    pub(super) fn addresses(&self) -> (Option<SocketAddr>, SocketAddr) {
+        (public(&self.listeners), self.admin_address)
     }
 
     /// Serves until it is told to stop, by `orders` or, where there are none, by signals. Blocks.
@@ -133,26 +158,26 @@ impl Proxy {
     }
 
     async fn serve(self, orders: Option<mpsc::Receiver<Order>>) -> Result<(), StartError> {
-        let Self { config, args, instance, listeners, admin, admin_address } = self;
+        let Self { config, args, instance, listeners, tls, admin, admin_address } = self;
         let Config { proxy: spec, apps, edge, .. } = config;
         // Before anybody knows that there is somebody to be signalled.
         let mut orders = match orders {
             Some(orders) => orders,
             None => signals()?,
         };
-        for Listener { address, .. } in &listeners {
-            tracing::info!(%address, "listening");
+        for Listener { address, secure, .. } in &listeners {
+            tracing::info!(%address, tls = secure, "listening");
         }
         tracing::info!(address = %admin_address, "admin API");
-        instance.tell_addresses(listeners.iter().map(|listener| listener.address), admin_address)?;
+        instance.tell_addresses(listeners.iter().map(|listener| listener.address.clone()), admin_address)?;
         let board = Arc::new(Board::default());
         let routes = Arc::new(ArcSwap::from_pointee(RouteTable::default()));
         let replicas = runtime::of(&spec, &instance.identity);
         let traffic = Traffic { connections: Arc::default(), unrouted: Arc::default() };
         let metrics = Arc::new(Metrics::new(Arc::clone(&board), traffic.clone(), &*replicas));
         let mut control = Control::new(replicas, Arc::clone(&routes), Arc::clone(&board));
-        if let Some(first) = listeners.first() {
-            control.look_up(Hosts::watch(first.address));
+        if let Some(first) = public(&listeners) {
+            control.look_up(Hosts::watch(first));
         }
         let (commands, inbox) = mpsc::channel(COMMANDS);
         // The routes stand before the first connection is accepted.
@@ -168,7 +193,11 @@ impl Proxy {
             stop: stopping,
             connections: traffic.connections,
             unrouted: traffic.unrouted,
+            tls: tls.clone().map(certificates::acceptor).transpose()?,
         };
+        let watching = tls.zip(spec.tls.as_ref()).map(|(store, tls)| {
+            tokio::spawn(certificates::watch(store, tls.certificates.clone())).abort_handle()
+        });
         let workers = start_workers(spec.workers, &gateway, &listeners)?;
 
         while let Some(Order::Reload) = orders.recv().await {
@@ -195,6 +224,9 @@ impl Proxy {
         }
         admin.abort();
         control.abort();
+        if let Some(watching) = watching {
+            watching.abort();
+        }
         Ok(())
     }
 }
@@ -205,14 +237,24 @@ fn start_workers(
     listeners: &[Listener],
 ) -> std::io::Result<Vec<JoinHandle<usize>>> {
     let start = |worker| {
-        let sockets = listeners.iter().map(|listener| listener.for_worker(worker));
-        worker::spawn(worker, gateway.clone(), sockets.collect::<std::io::Result<_>>()?)
+        let doors = listeners.iter().map(|listener| {
+            listener.for_worker(worker).map(|socket| Door { socket, secure: listener.secure })
+        });
+        worker::spawn(worker, gateway.clone(), doors.collect::<std::io::Result<_>>()?)
     };
     (0..count).map(start).collect()
 }
 
 fn join(workers: Vec<JoinHandle<usize>>) -> usize {
     workers.into_iter().map(|worker| worker.join().unwrap_or(0)).sum()
+}
+
+/// The first public address that has a port.
+fn public(listeners: &[Listener]) -> Option<SocketAddr> {
+    listeners.iter().find_map(|listener| match listener.address {
+        ListenAddress::Tcp(address) => Some(address),
+        ListenAddress::Unix(_) => None,
+    })
 }
 
 fn log_warnings(config: &Config) {

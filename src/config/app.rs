@@ -1,7 +1,6 @@
 //! One app from its keys: defaults filled in, keys checked against each other and against the other apps'.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::choice::Instance;
@@ -14,7 +13,8 @@ use super::route::{Claims, Owner, PathPrefix};
 use super::schema::{HealthFile, HoldFile, ResourcesFile};
 use super::slot::Slot;
 use super::spec::{
-    AppSpec, HealthSpec, HoldSpec, HostPattern, Resources, RouteSpec, RuntimeKind, Source, Workload,
+    AppSpec, HealthSpec, HoldSpec, HostPattern, ListenAddress, Protocol, Resources, RouteSpec, RuntimeKind,
+    Source, Workload,
 };
 use super::value::{Int, Many, Number, Size, Word};
 use super::{autoscale, upstream, volume};
@@ -32,7 +32,7 @@ pub(crate) struct Context {
     /// `docker.allow`; `None` where it is wrong.
     pub(crate) allow: Option<Vec<PathBuf>>,
     /// The proxy's own addresses.
-    pub(crate) listen: Vec<SocketAddr>,
+    pub(crate) listen: Vec<ListenAddress>,
     /// Whether the app's keys stand at the top level.
     pub(crate) single: bool,
 }
@@ -59,6 +59,7 @@ impl Context {
             env.extend(file.0);
         }
         env.extend(file.env.or_default().0);
+        let protocol = file.protocol.or(Protocol::default());
         AppSpec {
             name,
             routes,
@@ -75,8 +76,11 @@ impl Context {
                 networks: networks(file.networks),
                 dir: reader.dir.clone(),
             },
-            health: health(file.health.or_default()),
+            protocol,
+            health: health(file.health.or_default(), protocol),
             timeout: time(file.timeout, 120),
+            max_body: file.max_body.get().map(|Size(bytes)| *bytes),
+            body_timeout: time(file.body_timeout, 60),
             hold: hold(file.hold.or_default(), if file.upstream.is_absent() { 60 } else { 10 }),
             max_concurrency: file.max_concurrency.get().map(|limit| limit.u32()),
             keep_alive: time(file.keep_alive, 4),
@@ -236,8 +240,9 @@ fn millis(cores: f64) -> u32 {
     millis
 }
 
-fn health(file: HealthFile) -> HealthSpec {
+fn health(file: HealthFile, protocol: Protocol) -> HealthSpec {
     HealthSpec {
+        http2: protocol == Protocol::H2c,
         path: file.path.get().map(|path| path.0.clone()),
         interval: time(file.interval, 10),
         timeout: time(file.timeout, 5),

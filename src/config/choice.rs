@@ -3,7 +3,7 @@
 //! Owns the words, and those that a later version will know: they are refused by name, never passed over.
 
 use super::reader::{Reader, describe};
-use super::spec::{LogFormat, Metric, RuntimeKind};
+use super::spec::{LogFormat, Metric, Protocol, RuntimeKind};
 use super::suggest::nearest;
 use super::table::Value;
 use super::tree::Node;
@@ -54,6 +54,13 @@ impl Value for Metric {
 impl Value for RuntimeKind {
     fn read(node: &Node, reader: &mut Reader) -> Option<Self> {
         one_of(node, "runtime", &[("docker", Self::Docker), ("process", Self::Process)], &["swarm"], reader)
+    }
+}
+
+impl Value for Protocol {
+    fn read(node: &Node, reader: &mut Reader) -> Option<Self> {
+        let words = [("auto", Self::Auto), ("http1", Self::Http1), ("h2c", Self::H2c)];
+        one_of(node, "protocol", &words, &[], reader)
     }
 }
 

@@ -4,12 +4,13 @@
 
 use http::{StatusCode, Uri};
 
+use super::clients;
 use super::diagnostic::Span;
 use super::reader::{Reader, short};
 use super::route::{Claims, Owner, url_path};
 use super::schema::{ProxyFile, RedirectFile};
 use super::slot::{At, Slot};
-use super::spec::{EdgeSpec, RedirectSpec, RouteSpec, UnknownHost};
+use super::spec::{EdgeSpec, HttpsSpec, RedirectSpec, RouteSpec, UnknownHost};
 use super::table::Value;
 use super::tree::Node;
 use super::value::{Many, text};
@@ -93,14 +94,19 @@ struct Rule {
 }
 
 /// What the proxy answers by itself. The apps have claimed their routes before.
-pub(crate) fn resolve(proxy: &ProxyFile, claims: &mut Claims, reader: &mut Reader) -> EdgeSpec {
+pub(crate) fn resolve(
+    proxy: &ProxyFile,
+    https: HttpsSpec,
+    claims: &mut Claims,
+    reader: &mut Reader,
+) -> EdgeSpec {
     let files = proxy.redirect.clone().or(Many(Vec::new())).0;
     let rules: Vec<Rule> = files.into_iter().filter_map(|(file, span)| rule(file, span, reader)).collect();
     for (index, rule) in rules.iter().enumerate() {
         claims.claim(rule.from.value.clone(), Owner::Redirect(index), Some(rule.from.span), reader);
     }
     let ports: Vec<u16> = match &proxy.listen {
-        Slot::Given(at) => at.value.0.iter().map(|(address, _)| address.port()).collect(),
+        Slot::Given(at) => at.value.0.iter().filter_map(|(address, _)| address.port()).collect(),
         Slot::Absent | Slot::Bad(_) => vec![super::resolve::LISTEN.port()],
     };
     for (index, rule) in rules.iter().enumerate() {
@@ -110,7 +116,7 @@ pub(crate) fn resolve(proxy: &ProxyFile, claims: &mut Claims, reader: &mut Reade
                 "this redirect leads back to itself",
                 (rule.from.span, "to here"),
                 format!(
-                    "give `{}` to an app, or write another host; from http to https comes in a later version",
+                    "give `{}` to an app, or write another host; from http to https is `tls.redirect_http`",
                     rule.to.value.host
                 ),
             );
@@ -123,7 +129,7 @@ pub(crate) fn resolve(proxy: &ProxyFile, claims: &mut Claims, reader: &mut Reade
         status,
     });
     let unknown_host = proxy.unknown_host.clone().or_default();
-    EdgeSpec { redirects: redirects.collect(), unknown_host }
+    EdgeSpec { redirects: redirects.collect(), unknown_host, https, clients: clients::resolve(proxy) }
 }
 
 fn rule(file: RedirectFile, span: Span, reader: &mut Reader) -> Option<Rule> {

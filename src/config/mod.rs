@@ -7,6 +7,7 @@
 mod app;
 mod autoscale;
 mod choice;
+mod clients;
 mod diagnostic;
 mod edge;
 mod env;
@@ -16,6 +17,7 @@ mod headers;
 mod interpolate;
 mod keys;
 mod layout;
+mod listen;
 mod name;
 mod reader;
 mod resolve;
@@ -27,6 +29,7 @@ mod suggest;
 mod table;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod tree;
 mod units;
 mod upstream;
@@ -39,6 +42,7 @@ use std::path::Path;
 pub use diagnostic::{ConfigErrors, Diagnostic, Span};
 pub use interpolate::Lookup;
 pub use keys::markdown;
+pub use listen::parse_listen;
 pub use resolve::ADMIN;
 pub use route::show_route;
 pub use units::{format_duration, format_size};
@@ -46,7 +50,7 @@ pub use value::parse_address;
 
 use diagnostic::Source;
 use reader::Reader;
-use spec::{Config, ProxySpec, RuntimeKind};
+use spec::{Config, ListenAddress, ProxySpec, RuntimeKind};
 
 /// Bytes of a file that are read at most; ten thousand apps take a third of that.
 const LARGEST: usize = 8 << 20;
@@ -55,7 +59,7 @@ const LARGEST: usize = 8 << 20;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Overrides {
     /// In place of `listen`; not empty.
-    pub listen: Option<Vec<SocketAddr>>,
+    pub listen: Option<Vec<ListenAddress>>,
     /// In place of `admin.listen`.
     pub admin: Option<SocketAddr>,
     /// In place of `runtime`.

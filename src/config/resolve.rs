@@ -8,14 +8,14 @@ use std::time::Duration;
 
 use super::app::{Context, Registry};
 use super::choice::LogLevel;
-use super::diagnostic::{Span, in_order};
+use super::diagnostic::in_order;
 use super::layout::Layout;
 use super::reader::Reader;
 use super::schema::ProxyFile;
 use super::slot::Slot;
-use super::spec::{Config, DockerSpec, LogSpec, ProxySpec, RuntimeKind};
+use super::spec::{Config, DockerSpec, ListenAddress, LogSpec, ProxySpec, RuntimeKind, TlsSpec};
 use super::value::{HostPath, Int, Many, Time};
-use super::{Overrides, edge};
+use super::{Overrides, edge, listen, tls};
 
 /// The default of `listen`.
 pub(crate) const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8080);
@@ -26,12 +26,13 @@ pub const ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9
 pub(crate) fn resolve(layout: Layout, overrides: &Overrides, reader: &mut Reader) -> Config {
     let allow = allowed(&layout.proxy, reader);
     let file = layout.proxy;
-    let proxy = proxy(file.clone(), overrides, allow.clone(), reader);
-    let context =
-        Context { runtime: proxy.runtime, allow, listen: proxy.listen.clone(), single: layout.single };
+    let (tls, https) = tls::resolve(&file.tls, &file.listen, reader);
+    let proxy = proxy(file.clone(), tls, overrides, allow.clone(), reader);
+    let listen = proxy.listen.iter().chain(proxy.tls.iter().flat_map(|tls| &tls.listen)).cloned().collect();
+    let context = Context { runtime: proxy.runtime, allow, listen, single: layout.single };
     let mut registry = Registry::default();
     let apps = layout.apps.into_iter().map(|entry| context.app(entry, &mut registry, reader)).collect();
-    let edge = edge::resolve(&file, &mut registry.claims, reader);
+    let edge = edge::resolve(&file, https, &mut registry.claims, reader);
     // Defaults are looked at once for each app, and warned of once.
     Config { proxy, apps, edge, warnings: in_order(std::mem::take(&mut reader.warnings)) }
 }
@@ -53,6 +54,7 @@ fn allowed(proxy: &ProxyFile, reader: &Reader) -> Option<Vec<PathBuf>> {
 
 fn proxy(
     file: ProxyFile,
+    tls: Option<TlsSpec>,
     overrides: &Overrides,
     allow: Option<Vec<PathBuf>>,
     reader: &mut Reader,
@@ -61,14 +63,18 @@ fn proxy(
     let log = file.log.or_default();
     let admin = file.admin.or_default().listen;
     let as_written = overrides.listen.is_none() && overrides.admin.is_none();
-    if let Some(Many(listen)) = file.listen.get().filter(|_| as_written) {
-        check_listen(listen, &admin, reader);
+    let written = file.listen.get().map(|Many(listen)| listen.clone()).unwrap_or_default();
+    if as_written {
+        listen::check(&[written.as_slice(), &tls::written(&file.tls)].concat(), &admin, reader);
     }
-    let listen =
-        file.listen.or(Many(Vec::new())).0.into_iter().map(|(address, _)| address).collect::<Vec<_>>();
+    let mut listen: Vec<_> = written.into_iter().map(|(address, _)| address).collect();
+    if listen.is_empty() && tls.is_none() {
+        listen.push(ListenAddress::Tcp(LISTEN));
+    }
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     ProxySpec {
-        listen: overrides.listen.clone().unwrap_or(if listen.is_empty() { vec![LISTEN] } else { listen }),
+        listen: overrides.listen.clone().unwrap_or(listen),
+        tls,
         workers: file.workers.get().and_then(|Int(workers)| usize::try_from(*workers).ok()).unwrap_or(cores),
         runtime: overrides.runtime.unwrap_or(file.runtime.or(RuntimeKind::Docker)),
         docker: DockerSpec {
@@ -85,36 +91,6 @@ fn proxy(
             format: log.format.get().copied(),
         },
     }
-}
-
-/// Reports sockets that cannot both be had.
-fn check_listen(listen: &[(SocketAddr, Span)], admin: &Slot<SocketAddr>, reader: &mut Reader) {
-    let help = "give one of them another port";
-    for (index, (address, span)) in listen.iter().enumerate() {
-        if let Some((other, first)) = listen[..index].iter().find(|(other, _)| overlap(*other, *address)) {
-            let message = format!("{address} and {other} overlap");
-            reader.conflict(*span, message, (*first, "first here"), "remove one of the two");
-        }
-        match admin {
-            Slot::Given(at) if overlap(at.value, *address) => {
-                let message = format!("{address} overlaps the admin API's address");
-                reader.conflict(*span, message, (at.span, "the admin API's"), help);
-            }
-            Slot::Absent if overlap(ADMIN, *address) => {
-                reader.mistake(*span, format!("{address} overlaps the admin API's address, {ADMIN}"), help);
-            }
-            _ => {}
-        }
-    }
-}
-
-/// Whether one takes the other's port. Port 0 is another one each time; IPv6 sockets leave IPv4 alone.
-fn overlap(one: SocketAddr, two: SocketAddr) -> bool {
-    let any = one.ip().is_unspecified() || two.ip().is_unspecified();
-    one.port() == two.port()
-        && one.port() != 0
-        && one.is_ipv4() == two.is_ipv4()
-        && (any || one.ip() == two.ip())
 }
 
 /// A duration, or so many seconds.

@@ -6,6 +6,7 @@
 use std::net::SocketAddr;
 
 use super::choice::{Instance, LogLevel};
+use super::clients::Peer;
 use super::edge::{Destination, RedirectStatus};
 use super::env::{EnvFile, EnvMap};
 use super::headers;
@@ -13,11 +14,12 @@ use super::reader::Reader;
 use super::route::{PathPrefix, RequestPath};
 use super::slot::Slot;
 use super::spec::{
-    Command, HostPattern, LogFormat, Metric, Origin, RouteSpec, RuntimeKind, UnknownHost, Volume,
+    Command, HostPattern, ListenAddress, LogFormat, Metric, Origin, Protocol, RouteSpec, RuntimeKind,
+    UnknownHost, Volume,
 };
 use super::suggest::{KeyDoc, Section};
 use super::table::{Table, table};
-use super::value::{HostPath, Int, Many, Memory, Number, Size, SocketPath, Time, Word};
+use super::value::{HostPath, Int, LARGEST, Many, Memory, Number, Size, SocketPath, Time, Word};
 
 /// The longest time that any key takes, in milliseconds: a day.
 const DAY: u64 = 86_400_000;
@@ -29,8 +31,19 @@ pub(crate) type SomeTime = Time<1, DAY>;
 table! {
     /// Keys of the proxy as a whole; at the top level in both forms.
     ProxyFile, "" {
-        listen: Many<SocketAddr>, "`0.0.0.0:8080`",
-            "Public address, or a list of them: `0.0.0.0:80`, `[::]:80`, `:80`, `80`";
+        listen: Many<ListenAddress>, "`0.0.0.0:8080`; with `tls` none",
+            "Public address for HTTP without TLS, or a list of them: `0.0.0.0:80`, `[::]:80`, `:80`, `80`, \
+             `unix:/run/pilotlight/http.sock`";
+        tls: TlsFile, "", "TLS, see below";
+        trusted_proxies: Many<Peer>, "none",
+            "Proxies before this one, whose `X-Forwarded-*` and `Forwarded` are taken for true: networks (`10.0.0.0/8`), \
+             addresses, `unix` for who comes by a Unix socket; one or a list";
+        proxy_protocol: Many<Peer>, "none",
+            "Load balancers whose connections begin with a PROXY header (version 1 or 2): networks, addresses, `unix`; \
+             one or a list. They must send it, and nobody else's is taken";
+        preserve_header_case: bool, "`false`",
+            "Keep upper and lower case of HTTP/1 header names on their way, for clients and apps that mind";
+        clients: ClientsFile, "", "What one client may do, see below";
         workers: Int<1, 1024>, "the host's cores", "Threads that move requests";
         redirect: Many<RedirectFile>, "", "Hosts and paths that have moved, a list, see below";
         unknown_host: UnknownHost, "`404`",
@@ -80,13 +93,18 @@ table! {
             "Mounts: `name:/path`, `/host/path:/path`, `./beside:/path`, with `:ro` for read-only. \
              Paths of the host only where `docker.allow` names them or a folder above";
         networks: Many<Word>, "none", "Docker networks that replicas join beside the proxy's; they must exist";
-        disk_size: Size<1>, "none",
+        disk_size: Size<{ 1 << 20 }, LARGEST>, "none",
             "A workspace that stays, at `/data/workspace` (`JCLOUD_WORKSPACE` says where), shared by all replicas and \
              kept when the app goes; the size is not enforced";
+        protocol: Protocol, "`auto`",
+            "What replicas speak: `http1`, `h2c` (HTTP/2 without TLS), or `auto`: gRPC by HTTP/2, all else by HTTP/1.1";
         health: HealthFile, "", "How a replica shows that it is ready, see below";
         timeout: SomeTime, "`120s`",
             "From a request's arrival to the start of its response, time held included; past it 504. Streams and \
              WebSockets go on";
+        max_body: Size<0, LARGEST>, "no limit", "Size of a request's body; larger: 413";
+        body_timeout: SomeTime, "`60s`",
+            "How long a client may stop in the middle of a body, until the response begins; longer: 408. gRPC calls may";
         hold: HoldFile, "", "Requests that wait for a replica, see below";
         max_concurrency: Int<1, 1_000_000>, "no limit", "Requests in flight on one replica; more of them wait";
         keep_alive: Time<0, 3_600_000>, "`4s`",
@@ -167,6 +185,38 @@ table! {
 }
 
 table! {
+    /// TLS.
+    TlsFile, "tls" {
+        listen: Many<ListenAddress>, "0.0.0.0:8443", "Public address for TLS, or a list of them";
+        cert: HostPath, "", "PEM file with the certificate, and behind it what leads to its authority; with `key`";
+        key: HostPath, "", "PEM file with the certificate's private key";
+        folder: HostPath, "",
+            "Folder with pairs `NAME.crt` (or `.pem`) and `NAME.key`, in place of `cert` and `key`: a client gets the one \
+             that names its host, or the first by name. Files are read again when they change";
+        redirect_http: bool, "false", "Send who comes without TLS to the same address with it";
+        hsts: Time<0, 63_072_000_000>, "none",
+            "For how long browsers are told to come by TLS alone (`Strict-Transport-Security`), such as `8760h`";
+    }
+}
+
+table! {
+    /// What one client may do.
+    ClientsFile, "clients" {
+        header_bytes: Size<1024, 1_048_576>, "`64K`", "Size of a request's head; larger: 431";
+        headers: Int<1, 10_000>, "`100`", "Headers of a request; more: 431";
+        uri_bytes: Size<16, 65_534>, "`16K`", "Length of a request's target; longer: 414";
+        header_timeout: SomeTime, "`15s`", "From the first byte of a head to its last, and for a TLS handshake; slower: 408";
+        idle_timeout: SomeTime, "`75s`", "How long a connection may be idle between two requests";
+        write_timeout: SomeTime, "`180s`",
+            "How long a client may take nothing of what is written to it; then its connection is cut";
+        connections: Int<1, 10_000_000>, "half of the limit on open files",
+            "Clients' connections at once; more are told 503 and closed";
+        connections_per_client: Int<1, 10_000_000>, "no limit", "The same of one address; more are told 503 and closed";
+        requests_per_connection: Int<1, 1_000_000_000>, "no limit", "Requests after which a connection is closed";
+    }
+}
+
+table! {
     /// Something that has moved.
     RedirectFile, "redirect" {
         from: RouteSpec, "",
@@ -229,6 +279,8 @@ pub(crate) const SECTIONS: &[(&str, Section)] = &[
     ("`resources` of an app", ResourcesFile::SECTION),
     ("the top level", FORM),
     ("the top level", ProxyFile::SECTION),
+    ("`tls` at the top level", TlsFile::SECTION),
+    ("`clients` at the top level", ClientsFile::SECTION),
     ("`redirect` at the top level", RedirectFile::SECTION),
     ("`docker` at the top level", DockerFile::SECTION),
     ("`admin` at the top level", AdminFile::SECTION),

@@ -2,11 +2,13 @@
 //! one unit. Owns the types only; reading and checking a file is the rest of this folder's business.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, StatusCode};
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::diagnostic::Diagnostic;
@@ -34,6 +36,94 @@ pub struct EdgeSpec {
     pub redirects: Vec<RedirectSpec>,
     /// For a host that no route names.
     pub unknown_host: UnknownHost,
+    /// What is said to clients because TLS is spoken.
+    pub https: HttpsSpec,
+    /// What clients may do, and who speaks for others.
+    pub clients: Arc<ClientsSpec>,
+}
+
+/// What is said to clients because TLS is spoken.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct HttpsSpec {
+    /// Clients that come without TLS are sent to this port.
+    pub redirect: Option<u16>,
+    /// `Strict-Transport-Security` of answers that go out by TLS, RFC 6797.
+    pub hsts: Option<HeaderValue>,
+}
+
+/// What clients may do, and who speaks for others. A connection keeps what held when it was accepted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientsSpec {
+    /// Whose connections begin with a PROXY header.
+    pub proxy_protocol: Peers,
+    /// Whose word on the client is taken.
+    pub trusted_proxies: Peers,
+    /// Whether the case of HTTP/1 header names is kept.
+    pub preserve_header_case: bool,
+    /// Bytes of a head, at least 1024.
+    pub header_bytes: usize,
+    /// Fields of a head, at least one.
+    pub headers: usize,
+    /// Bytes of a request's target, at least 16.
+    pub uri_bytes: usize,
+    /// From the first byte of a head to its last; and for a TLS handshake.
+    pub header_timeout: Duration,
+    /// Between two requests of a connection.
+    pub idle_timeout: Duration,
+    /// How long a client may take nothing of what is written to it.
+    pub write_timeout: Duration,
+    /// Connections at once; `None`: as many as half of the limit on open files.
+    pub connections: Option<usize>,
+    /// Connections at once of one client; `None`: no limit.
+    pub connections_per_client: Option<usize>,
+    /// Requests of one connection; `None`: no limit. At least one.
+    pub requests: Option<u64>,
+}
+
+impl Default for ClientsSpec {
+    fn default() -> Self {
+        Self {
+            proxy_protocol: Peers::default(),
+            trusted_proxies: Peers::default(),
+            preserve_header_case: false,
+            header_bytes: 64 << 10,
+            headers: 100,
+            uri_bytes: 16 << 10,
+            header_timeout: Duration::from_secs(15),
+            // Longer than the 60 s after which common load balancers give theirs up.
+            idle_timeout: Duration::from_secs(75),
+            // Ample for a client that reads at all, however slowly: the system says so after a third of its buffer at
+            // the latest.
+            write_timeout: Duration::from_mins(3),
+            connections: None,
+            connections_per_client: None,
+            requests: None,
+        }
+    }
+}
+
+/// Those who speak to the proxy, by address.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Peers {
+    /// Networks; one address is a network of one.
+    pub networks: Vec<IpNet>,
+    /// Whoever comes by a Unix socket.
+    pub local: bool,
+}
+
+impl Peers {
+    /// Whether one that has this address is among them; `None` came by a Unix socket.
+    #[must_use]
+    pub fn contains(&self, peer: Option<SocketAddr>) -> bool {
+        peer.map_or(self.local, |peer| self.has(peer.ip()))
+    }
+
+    /// Whether this address is among them.
+    #[must_use]
+    pub fn has(&self, ip: IpAddr) -> bool {
+        let ip = ip.to_canonical();
+        self.networks.iter().any(|network| network.contains(&ip))
+    }
 }
 
 /// What a client gets that asks for a host that no route names.
@@ -67,8 +157,10 @@ pub struct RedirectSpec {
 /// What concerns the proxy as a whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProxySpec {
-    /// Public addresses; at least one.
-    pub listen: Vec<SocketAddr>,
+    /// Public addresses at which HTTP is spoken as it is. There is at least one public address, here or in `tls`.
+    pub listen: Vec<ListenAddress>,
+    /// TLS, where it is spoken.
+    pub tls: Option<TlsSpec>,
     /// Data plane threads; at least one.
     pub workers: usize,
     /// What runs the replicas.
@@ -83,6 +175,38 @@ pub struct ProxySpec {
     pub shutdown_timeout: Duration,
     /// What is logged, and how.
     pub log: LogSpec,
+}
+
+/// Where clients come in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ListenAddress {
+    /// An address and a port; port 0 is any that is free.
+    Tcp(SocketAddr),
+    /// A Unix socket's path, absolute.
+    Unix(PathBuf),
+}
+
+/// TLS towards clients.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsSpec {
+    /// Public addresses at which it is spoken; at least one.
+    pub listen: Vec<ListenAddress>,
+    /// Where the certificates are.
+    pub certificates: Certificates,
+}
+
+/// Where certificates are, each with its key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Certificates {
+    /// One, for every name.
+    Pair {
+        /// PEM, with what leads to its authority behind it; absolute.
+        cert: PathBuf,
+        /// PEM; absolute.
+        key: PathBuf,
+    },
+    /// A folder of pairs, absolute: `NAME.crt` or `NAME.pem`, beside `NAME.key`.
+    Folder(PathBuf),
 }
 
 /// What runs the replicas.
@@ -144,10 +268,16 @@ pub struct AppSpec {
     pub headers: HeadersSpec,
     /// What shapes a replica: a change here is a new revision.
     pub workload: Workload,
+    /// What replicas speak.
+    pub protocol: Protocol,
     /// How a replica shows that it is ready.
     pub health: HealthSpec,
     /// From the request's head to the response's head, time held included.
     pub timeout: Duration,
+    /// Bytes of a request's body; `None`: no limit.
+    pub max_body: Option<u64>,
+    /// How long a client may stop in the middle of a body.
+    pub body_timeout: Duration,
     /// How many requests may wait, and how long.
     pub hold: HoldSpec,
     /// Requests in flight on one replica; `None`: no limit. At least one.
@@ -160,6 +290,18 @@ pub struct AppSpec {
     pub stop_grace: Duration,
     /// How many replicas, and why.
     pub autoscale: AutoscaleSpec,
+}
+
+/// What replicas speak.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Protocol {
+    /// HTTP/1.1.
+    Http1,
+    /// HTTP/2 on clear text, known beforehand.
+    H2c,
+    /// gRPC by HTTP/2 on clear text, everything else by HTTP/1.1.
+    #[default]
+    Auto,
 }
 
 /// One way in: a host and a path prefix.
@@ -290,6 +432,8 @@ pub enum VolumeSource {
 /// How a replica shows that it is ready, and that it still is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HealthSpec {
+    /// Whether the path is asked for in HTTP/2.
+    pub http2: bool,
     /// A path whose answer must be 2xx or 3xx; `None`: a TCP connection is enough.
     pub path: Option<String>,
     /// Between two checks of a ready replica.

@@ -26,7 +26,7 @@ pub(crate) struct Section {
 }
 
 /// Keys that a later version will know.
-const LATER: &[&str] = &["trusted_proxies", "tls", "freeze"];
+const LATER: &[&str] = &["freeze"];
 
 /// Reports a key that none of the sections has.
 pub(crate) fn unknown_key(reader: &mut Reader, key: &Key, sections: &[&Section]) {

@@ -46,12 +46,16 @@ fn reads_the_first_example() {
     assert!((target - 1.0).abs() < f64::EPSILON);
 }
 
+fn address(text: &str) -> ListenAddress {
+    ListenAddress::Tcp(text.parse().unwrap())
+}
+
 #[test]
 fn fills_in_defaults() {
     let config = read("image: nginx").unwrap();
-    let ProxySpec { listen, workers, runtime, docker, admin, state_dir, shutdown_timeout, log } =
+    let ProxySpec { listen, workers, runtime, docker, admin, state_dir, shutdown_timeout, log, tls } =
         config.proxy;
-    assert_eq!(listen, ["0.0.0.0:8080".parse().unwrap()]);
+    assert_eq!((listen, tls), (vec![address("0.0.0.0:8080")], None));
     assert!(workers >= 1);
     assert_eq!(runtime, RuntimeKind::Docker);
     assert_eq!(docker, DockerSpec::default());
@@ -76,13 +80,17 @@ fn fills_in_defaults() {
             networks: Vec::new(),
             dir: "/nowhere/My Shop".into(),
         },
+        protocol: Protocol::Auto,
         health: HealthSpec {
+            http2: false,
             path: None,
             interval: seconds(10),
             timeout: seconds(5),
             start_timeout: seconds(90),
         },
         timeout: seconds(120),
+        max_body: None,
+        body_timeout: seconds(60),
         hold: HoldSpec { max: 1000, timeout: seconds(60) },
         max_concurrency: None,
         keep_alive: seconds(4),
@@ -284,10 +292,7 @@ fn one_value_or_a_list() {
     let words = ["run", "", "8080"].map(str::to_owned).to_vec();
     assert_eq!(app.workload.command, Some(Command::List(words)));
     let config = read("image: a\nlisten: [8080, \":81\", \"[::]:82\"]").unwrap();
-    assert_eq!(
-        config.proxy.listen,
-        ["0.0.0.0:8080", "0.0.0.0:81", "[::]:82"].map(|text| text.parse().unwrap())
-    );
+    assert_eq!(config.proxy.listen, ["0.0.0.0:8080", "0.0.0.0:81", "[::]:82"].map(address));
 }
 
 #[test]
@@ -383,7 +388,7 @@ fn a_byte_order_mark_is_passed_over() {
 #[test]
 fn command_line_wins() {
     let overrides = Overrides {
-        listen: Some(vec!["127.0.0.1:0".parse().unwrap()]),
+        listen: Some(vec![address("127.0.0.1:0")]),
         admin: Some("127.0.0.1:1".parse().unwrap()),
         runtime: Some(RuntimeKind::Process),
     };

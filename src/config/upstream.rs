@@ -3,7 +3,7 @@
 //! Owns the notation, and which keys say nothing of it: those about starting, sizing and scaling replicas.
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use http::Uri;
 use http::uri::PathAndQuery;
@@ -13,7 +13,7 @@ use super::reader::{Reader, short};
 use super::route::parse_host;
 use super::schema::AppFile;
 use super::slot::Slot;
-use super::spec::{HostPattern, Origin};
+use super::spec::{HostPattern, ListenAddress, Origin};
 use super::table::Value;
 use super::tree::Node;
 use super::value::{Many, text};
@@ -62,14 +62,15 @@ impl fmt::Display for Origin {
 }
 
 /// Reports upstreams that are listed twice or are the proxy itself.
-pub(crate) fn check(origins: &Many<Origin>, listen: &[SocketAddr], reader: &mut Reader) {
+pub(crate) fn check(origins: &Many<Origin>, listen: &[ListenAddress], reader: &mut Reader) {
     for (index, (origin, span)) in origins.0.iter().enumerate() {
         if let Some((_, first)) = origins.0[..index].iter().find(|(other, _)| other == origin) {
             let message = format!("the upstream {origin} is listed twice");
             reader.conflict(*span, message, (*first, "first here"), "remove one of the two");
         }
         let ip = origin.host.parse::<IpAddr>().ok();
-        let ours = |address: &SocketAddr| {
+        let ours = |address: &ListenAddress| {
+            let ListenAddress::Tcp(address) = address else { return false };
             let (at, any) = (address.ip(), address.ip().is_unspecified());
             // IPv6 sockets leave IPv4 alone.
             let here = |ip: IpAddr| {

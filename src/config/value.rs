@@ -130,25 +130,25 @@ impl<const MIN: u64, const MAX: u64> Value for Time<MIN, MAX> {
     }
 }
 
-/// Bytes, MIN MiB of them at least.
+/// Bytes, from MIN to MAX.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Size<const MIN: u64>(pub(crate) u64);
+pub(crate) struct Size<const MIN: u64, const MAX: u64>(pub(crate) u64);
+
+/// The largest size that any key takes.
+pub(crate) const LARGEST: u64 = 64 << 40;
 
 /// Bytes of memory that a replica may use; Docker refuses less.
-pub(crate) type Memory = Size<6>;
+pub(crate) type Memory = Size<{ 6 << 20 }, LARGEST>;
 
-const SIZE_MAX: u64 = 64 << 40;
-
-impl<const MIN: u64> Value for Size<MIN> {
+impl<const MIN: u64, const MAX: u64> Value for Size<MIN, MAX> {
     fn read(node: &Node, reader: &mut Reader) -> Option<Self> {
         let Some((text, bytes)) = scalar(node).and_then(|(text, _)| Some((text, parse_size(text)?))) else {
             reader.wrong_kind(node, "a size", "write bytes, or a unit: `512M`, `2G`, `1Gi` (powers of 1024)");
             return None;
         };
-        if !(MIN << 20..=SIZE_MAX).contains(&bytes) {
-            let mut help =
-                format!("write a size from {} to {}", format_size(MIN << 20), format_size(SIZE_MAX));
-            if bytes < MIN << 20 && text.parse::<u64>().is_ok() {
+        if !(MIN..=MAX).contains(&bytes) {
+            let mut help = format!("write a size from {} to {}", format_size(MIN), format_size(MAX));
+            if bytes < MIN && MIN >= 1 << 20 && text.parse::<u64>().is_ok() {
                 help += "; a number alone counts bytes, so write a unit: `512M`";
             }
             reader.mistake(node.span, format!("{} is out of range", format_size(bytes)), help);

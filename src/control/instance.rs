@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
 
+use crate::config::spec::ListenAddress;
 use crate::runtime::Identity;
 
 /// The state directory, held for as long as this lives.
@@ -87,7 +88,7 @@ impl Instance {
     /// See [`InstanceError`].
     pub fn tell_addresses(
         &self,
-        public: impl Iterator<Item = SocketAddr>,
+        public: impl Iterator<Item = ListenAddress>,
         admin: SocketAddr,
     ) -> Result<(), InstanceError> {
         let lines = public.map(|address| format!("{address}\n"));

@@ -3,6 +3,7 @@
 //! It may wait for engines, files and clocks; the data plane never waits for it.
 
 pub mod backoff;
+pub mod certificates;
 pub mod decide;
 pub mod hosts;
 pub mod instance;

@@ -3,6 +3,7 @@
 
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -12,10 +13,14 @@ use tokio::time::Instant;
 
 use crate::app::tally::{Cut, Refusal, Writer};
 use crate::gateway::body::Body;
+use crate::gateway::client::Client;
+use crate::gateway::http2;
 
 /// One exchange, from the request's head to the last byte of the answer.
 #[derive(Debug)]
 pub struct Account {
+    /// Who is answered.
+    client: Arc<Client>,
     /// The app's, once it is known; until then that of requests that belong to none.
     tally: Rc<Writer>,
     /// When the head had been read.
@@ -29,8 +34,14 @@ pub struct Account {
 impl Account {
     /// An exchange that begins now.
     #[must_use]
-    pub fn open(tally: Rc<Writer>) -> Self {
-        Self { tally, started: Instant::now(), status: None, cut: None }
+    pub fn open(client: Arc<Client>, tally: Rc<Writer>) -> Self {
+        Self { client, tally, started: Instant::now(), status: None, cut: None }
+    }
+
+    /// Who is answered.
+    #[must_use]
+    pub fn client(&self) -> &Client {
+        &self.client
     }
 
     /// When it began.
@@ -66,6 +77,9 @@ impl Drop for Account {
         self.tally.ended(self.status.map(|status| status.as_u16()), self.started.elapsed());
         if let Some(by) = self.cut {
             self.tally.cut(by);
+        }
+        if !self.client.way().multiplexed {
+            self.client.ends();
         }
     }
 }
@@ -109,7 +123,9 @@ impl HttpBody for Accounted {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let this = self.get_mut();
-        let frame = ready!(Pin::new(&mut this.body).poll_frame(cx));
+        let polled = Pin::new(&mut this.body).poll_frame(cx);
+        http2::note_answer(polled.is_ready());
+        let frame = ready!(polled);
         if matches!(frame, Some(Err(_))) {
             this.account.cut = Some(Cut::Replica);
         } else if !this.body.is_under_way() {

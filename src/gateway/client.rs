@@ -1,226 +1,127 @@
-//! A client's connection as both the HTTP parser and the request's handler see it: the parser reads and writes,
-//! the handler asks whether the client is still there and what the head looked like.
-//!
-//! The seam for what is to come: TLS, HTTP/2 and Unix sockets are further kinds of stream behind it.
+//! A client as a request's handler sees it: who it is, how it has come, whether it is still there, and what exactly it
+//! has written.
 
-use std::io;
-use std::net::{IpAddr, SocketAddr};
-use std::pin::Pin;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, ready};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use http::HeaderValue;
-use rustix::net::{RecvFlags, Shutdown};
-use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
-use tokio::net::TcpStream;
 
-use crate::app::clock;
-use crate::gateway::stall::Stall;
+use crate::gateway::inbound::Inbound;
+use crate::gateway::line::Line;
+use crate::gateway::socket::Socket;
 
-/// Most of a head that is kept to be looked at; the parser's own bound is the same.
-pub const MAX_HEAD: usize = 64 * 1024;
+/// How a client has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Way {
+    /// By TLS.
+    pub secure: bool,
+    /// Many requests at once on one connection: HTTP/2.
+    pub multiplexed: bool,
+}
 
 /// One client's connection.
 #[derive(Debug)]
 pub struct Client {
-    stream: TcpStream,
-    /// The other end.
-    pub peer: SocketAddr,
-    /// Readiness was taken away while watching for the end of input: the next read must look for itself.
-    reread: AtomicBool,
-    /// Whether what arrives now belongs to a head.
-    in_head: AtomicBool,
-    /// What has arrived of the current head.
-    head: Mutex<Vec<u8>>,
+    line: Arc<Line>,
+    peer: Option<SocketAddr>,
+    reached: Option<SocketAddr>,
+    way: Way,
+    trusted: bool,
+    /// What it has sent, where it speaks HTTP/1.
+    inbound: Mutex<Inbound>,
+    /// A request of HTTP/1 is being answered: a further one that has begun to come may take its time.
+    busy: AtomicBool,
 }
 
 impl Client {
-    /// A connection that was just accepted.
+    /// A client whose first request is awaited. `peer` and `reached` are the two ends of its connection, where they
+    /// have addresses; a proxy before this one may have told them. `trusted`: what it says of others is true.
+    /// `longest`: bytes that a head may have.
     #[must_use]
-    pub fn new(stream: TcpStream, peer: SocketAddr) -> Arc<Self> {
-        Arc::new(Self {
-            stream,
-            peer,
-            reread: AtomicBool::new(false),
-            in_head: AtomicBool::new(true),
-            head: Mutex::default(),
-        })
+    pub fn new(
+        line: Arc<Line>,
+        peer: Option<SocketAddr>,
+        reached: Option<SocketAddr>,
+        way: Way,
+        trusted: bool,
+        longest: usize,
+    ) -> Arc<Self> {
+        let inbound = Mutex::new(Inbound::new(longest));
+        Arc::new(Self { line, peer, reached, way, trusted, inbound, busy: AtomicBool::new(false) })
     }
 
-    /// The other end's address.
+    /// Who speaks to us, the client itself or a proxy before this one. Who has come by a Unix socket is on this host.
     #[must_use]
     pub fn ip(&self) -> IpAddr {
-        self.peer.ip()
+        self.peer.map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |peer| peer.ip().to_canonical())
+    }
+
+    /// Whether what it says of others is taken for true.
+    #[must_use]
+    pub fn is_trusted(&self) -> bool {
+        self.trusted
+    }
+
+    /// Whether it has come by a Unix socket.
+    #[must_use]
+    pub fn is_local(&self) -> bool {
+        self.peer.is_none()
+    }
+
+    /// What its connection runs on.
+    #[must_use]
+    pub fn socket(&self) -> &Socket {
+        self.line.socket()
+    }
+
+    /// How it has come.
+    #[must_use]
+    pub fn way(&self) -> Way {
+        self.way
     }
 
     /// The address that the client has reached, as a `Host`.
     #[must_use]
     pub fn reached(&self) -> HeaderValue {
-        let address = self.stream.local_addr().map(|address| address.to_string()).unwrap_or_default();
+        let address = self.reached.map(|address| address.to_string()).unwrap_or_default();
         // An address is visible ASCII; where there is none the Host is empty, as it may be.
         HeaderValue::from_str(&address).unwrap_or(HeaderValue::from_static(""))
     }
 
-    /// A request's head is complete: what arrives next is its body.
-    pub fn head_complete(&self) {
-        self.in_head.store(false, Ordering::Relaxed);
+    /// A request of HTTP/1 has been read. Says why it is refused, where it is: two could read its bytes in two ways.
+    pub fn begins(&self) -> Option<&'static str> {
+        self.busy.store(true, Ordering::Relaxed);
+        self.inbound().next_head().err()
     }
 
-    /// A request has been answered: what arrives next is a head.
-    pub fn head_expected(&self) {
-        if !self.in_head.swap(true, Ordering::Relaxed) {
-            self.head.lock().unwrap_or_else(PoisonError::into_inner).clear();
-        }
+    /// A request of HTTP/1 has been answered.
+    pub fn ends(&self) {
+        self.busy.store(false, Ordering::Relaxed);
     }
 
-    /// No head will come any more.
-    pub fn forget_head(&self) {
-        self.in_head.store(false, Ordering::Relaxed);
-        *self.head.lock().unwrap_or_else(PoisonError::into_inner) = Vec::new();
+    /// It is no HTTP from now on.
+    pub fn switches(&self) {
+        self.inbound().forget();
     }
 
-    /// Looks at what has arrived of the current head.
-    pub fn with_head<T>(&self, look: impl FnOnce(&[u8]) -> T) -> T {
-        look(&self.head.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// Resolves when the client has closed its end. The parser notices that by itself only where neither a body
-    /// nor a further request waits to be read.
-    pub async fn gone(&self) {
-        loop {
-            match self.stream.ready(Interest::READABLE).await {
-                Ok(ready) if !ready.is_read_closed() => {}
-                _ => return,
-            }
-            self.reread.store(true, Ordering::Relaxed);
-            // Bytes that wait keep the socket readable; without this there would be nothing to wait for.
-            let unready = || io::Result::<()>::Err(io::ErrorKind::WouldBlock.into());
-            let _cleared = self.stream.try_io(Interest::READABLE, unready);
-        }
-    }
-
-    fn keep_head(&self, bytes: &[u8]) {
-        if self.in_head.load(Ordering::Relaxed) {
-            let mut head = self.head.lock().unwrap_or_else(PoisonError::into_inner);
-            let room = MAX_HEAD.saturating_sub(head.len());
-            head.extend_from_slice(&bytes[..bytes.len().min(room)]);
-        }
-    }
-}
-
-/// The stream of a [`Client`], for the HTTP parser.
-#[derive(Debug)]
-pub struct ClientStream {
-    client: Arc<Client>,
-    stall: Stall,
-}
-
-impl AsyncRead for ClientStream {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        clock::tick();
-        let client = &self.client;
-        let before = buf.filled().len();
-        if client.reread.swap(false, Ordering::Relaxed) {
-            match rustix::net::recv(&client.stream, buf.initialize_unfilled(), RecvFlags::DONTWAIT) {
-                Ok((read, _)) => {
-                    buf.advance(read);
-                    client.keep_head(&buf.filled()[before..]);
-                    // There may be more, of which nothing will tell.
-                    client.reread.store(true, Ordering::Relaxed);
-                    return Poll::Ready(Ok(()));
-                }
-                Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => {}
-                Err(error) => return Poll::Ready(Err(error.into())),
-            }
-        }
-        loop {
-            ready!(client.stream.poll_read_ready(cx))?;
-            match client.stream.try_read_buf(buf) {
-                Ok(_) => {
-                    client.keep_head(&buf.filled()[before..]);
-                    return Poll::Ready(Ok(()));
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Poll::Ready(Err(error)),
-            }
-        }
-    }
-}
-
-impl AsyncWrite for ClientStream {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        self.get_mut().write(cx, |stream| stream.try_write(buf))
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        self.get_mut().write(cx, |stream| stream.try_write_vectored(bufs))
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        true
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(rustix::net::shutdown(&self.client.stream, Shutdown::Write).map_err(Into::into))
-    }
-}
-
-impl ClientStream {
-    /// The stream of this client.
+    /// Whether the head of a request is awaited of which a part is there.
     #[must_use]
-    pub fn new(client: Arc<Client>) -> Self {
-        Self { client, stall: Stall::default() }
+    pub fn is_amid_head(&self) -> bool {
+        !self.busy.load(Ordering::Relaxed) && self.inbound().is_partial()
     }
 
-    /// Writes what can be written now. Fails where the client has not taken a byte for too long: it would hold its
-    /// replica for ever.
-    fn write(
-        &mut self,
-        cx: &mut Context<'_>,
-        write: impl Fn(&TcpStream) -> io::Result<usize>,
-    ) -> Poll<io::Result<usize>> {
-        clock::tick();
-        loop {
-            if let Poll::Ready(ready) = self.client.stream.poll_write_ready(cx) {
-                ready?;
-            } else {
-                ready!(self.stall.poll_over(cx));
-                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
-            }
-            match write(&self.client.stream) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                written => {
-                    self.stall.moved();
-                    return Poll::Ready(written);
-                }
-            }
+    /// What it has sent so far.
+    pub fn inbound(&self) -> MutexGuard<'_, Inbound> {
+        self.inbound.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Resolves when the client has closed its end. Of one whose requests share a connection, the connection's own task
+    /// sees it and drops them.
+    pub async fn gone(&self) {
+        if self.way.multiplexed {
+            return std::future::pending().await;
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::gateway::stall::PATIENCE;
-    use tokio::io::AsyncWriteExt;
-    use tokio::net::TcpListener;
-
-    #[tokio::test(start_paused = true)]
-    async fn a_client_that_takes_nothing_is_given_up() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let _silent = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let (stream, peer) = listener.accept().await.unwrap();
-        let mut stream = ClientStream::new(Client::new(stream, peer));
-        let endless = async { while stream.write_all(&[0; 8192]).await.is_ok() {} };
-        tokio::time::timeout(PATIENCE * 2, endless).await.expect("it comes to an end");
+        self.line.gone().await;
     }
 }

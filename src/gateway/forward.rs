@@ -4,25 +4,27 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{CONTENT_LENGTH, HOST};
+use http::header::{CONNECTION, HOST, STRICT_TRANSPORT_SECURITY};
 use http::uri::PathAndQuery;
-use http::{Request, Response, StatusCode, Uri, Version, request};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version, request};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use tokio::time::Instant;
 
 use crate::app::replica::Claim;
 use crate::app::{App, Policy, clock};
-use crate::config::spec::UnknownHost;
+use crate::config::spec::{Protocol, UnknownHost};
 use crate::gateway::account::{Account, Accounted};
-use crate::gateway::body::{Body, Progress, Upload};
+use crate::gateway::body::Body;
 use crate::gateway::client::Client;
+use crate::gateway::headers::Facts;
 use crate::gateway::pool::Lease;
 use crate::gateway::respond::{self, Reject};
 use crate::gateway::route::Target;
+use crate::gateway::upload::{Limits, Progress, Upload};
 use crate::gateway::upstream::Exchange;
 use crate::gateway::worker::{LocalRoutes, Worker};
-use crate::gateway::{headers, redirect, request as checks, rules, upgrade};
+use crate::gateway::{connect, forwarded, grpc, headers, redirect, request as checks, rules, upgrade};
 
 /// The proxy's own health, on the public address: wakes nothing.
 const HEALTH_PATH: &str = "/.pilotlight/health";
@@ -35,6 +37,20 @@ const ATTEMPTS: u32 = 4;
 #[error("closed without an answer: nobody has the host")]
 pub struct HangUp;
 
+/// What is known of a request beside what the parser has made of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sight {
+    /// Why it is refused, in words for the client: its bytes could be read in two ways.
+    pub flaw: Option<&'static str>,
+    /// Nothing that follows it on its connection is read.
+    pub last: bool,
+}
+
+impl Sight {
+    /// Of HTTP/2, whose frames can be read in one way only.
+    pub const SOUND: Self = Self { flaw: None, last: false };
+}
+
 /// Answers one request, whatever happens.
 ///
 /// # Errors
@@ -43,13 +59,18 @@ pub async fn answer(
     worker: Rc<Worker>,
     client: Arc<Client>,
     request: Request<Incoming>,
+    sight: Sight,
 ) -> Result<Response<Accounted>, HangUp> {
-    client.head_complete();
-    let mut account = Account::open(Rc::clone(&worker.unrouted));
+    let mut account = Account::open(client, Rc::clone(&worker.unrouted));
+    let is_call = grpc::is_call(request.headers());
     // From here on the head stays where it is: what is handed down by value stands once more at each level of what is
     // kept for a request that waits.
     let (mut head, body) = request.into_parts();
-    let response = match forward(&worker, &client, &mut account, &mut head, body).await {
+    let forwarded = match sight.flaw {
+        Some(why) => Err(Reject::BadRequest(why).into()),
+        None => forward(&worker, &mut account, &mut head, body).await,
+    };
+    let mut response = match forwarded {
         Ok(response) => {
             account.answered(response.status());
             response
@@ -68,13 +89,18 @@ pub async fn answer(
             if refusal.is_some() {
                 account.answered(response.status());
             }
-            response
+            if is_call { grpc::told(response) } else { response }
         }
     };
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-        client.forget_head();
-    } else {
-        client.head_expected();
+        account.client().switches();
+    } else if sight.last {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    if account.client().way().secure
+        && let Some(hsts) = &worker.routes().table.edge().https.hsts
+    {
+        response.headers_mut().entry(STRICT_TRANSPORT_SECURITY).or_insert_with(|| hsts.clone());
     }
     Ok(response.map(|body| Accounted::new(body, account)))
 }
@@ -93,24 +119,29 @@ impl From<Reject> for Refused {
 
 async fn forward(
     worker: &Rc<Worker>,
-    client: &Arc<Client>,
     account: &mut Account,
     head: &mut request::Parts,
     body: Incoming,
 ) -> Result<Response<Body>, Refused> {
-    let has_length = || client.with_head(|received| checks::has_length(received, head.method.as_str()));
-    let target = checks::check(head, has_length)?;
+    let routes = worker.routes();
+    let edge = routes.table.edge();
+    let target = checks::check(head, &edge.clients)?;
     if target.path == HEALTH_PATH {
         return Ok(respond::text_response(StatusCode::OK, "ok\n"));
     }
-    let routes = worker.routes();
-    if target.path == "*" && routes.table.knows(target.host) {
-        let mut response = respond::text_response(StatusCode::NO_CONTENT, "");
-        response.headers_mut().remove(CONTENT_LENGTH);
-        return Ok(response);
+    let known = || routes.table.knows(target.host);
+    if (target.path == "*" || checks::goes_no_further(head)) && known() {
+        return Ok(respond::options(&head.method));
     }
     let found = routes.table.find(target.host, target.path);
     let found = found.ok_or_else(|| routes.table.miss(target.host))?;
+    let client = account.client();
+    if let Some(port) = edge.https.redirect
+        && !client.way().secure
+        && !(client.is_trusted() && forwarded::is_secure(&head.headers))
+    {
+        return Ok(redirect::to_https(target.host, port, &head.uri)?);
+    }
     let entry = match found.target {
         Target::App(entry) => entry,
         Target::Redirect(index) => {
@@ -119,7 +150,7 @@ async fn forward(
     };
     account.belongs_to(routes.record(entry, clock::coarse().0));
     let policy = &routes.table.entry(entry).policy;
-    let way = Way { worker, client, routes: &routes, entry, account };
+    let way = Way { worker, routes: &routes, entry, account };
     let refused = |reject| Refused { reject, policy: Some(Arc::clone(policy)) };
     pass_on(way, policy, found.prefix, head, body).await.map_err(refused)
 }
@@ -132,23 +163,44 @@ async fn pass_on(
     head: &mut request::Parts,
     body: Incoming,
 ) -> Result<Response<Body>, Reject> {
-    let Way { worker, client, .. } = way;
-    let upgrading = headers::upgrade_of(&head.headers);
-    let on_upgrade = upgrading.as_ref().and_then(|_| head.extensions.remove::<OnUpgrade>());
-    prepare_head(head, policy, prefix)?;
+    let Way { worker, account, .. } = way;
+    let (client, spec) = (account.client(), &policy.spec);
+    let is_call = grpc::is_call(&head.headers);
+    let limits = Limits { most: spec.max_body, patience: (!is_call).then_some(spec.body_timeout) };
+    let (upload, progress) = Upload::new(body, limits)?;
+    let connecting = head.method == Method::CONNECT;
+    let upgrade = if connecting { Some(connect::ask(head)?) } else { headers::upgrade_of(&head.headers) };
+    let on_upgrade = upgrade.as_ref().and_then(|_| head.extensions.remove::<OnUpgrade>());
+    let http2 = match spec.protocol {
+        Protocol::Http1 => false,
+        Protocol::H2c => upgrade.is_none(),
+        Protocol::Auto => is_call,
+    };
+    let facts = Facts {
+        peer: client.ip(),
+        trusted: client.is_trusted(),
+        secure: client.way().secure,
+        version: head.version,
+        upgrade,
+    };
     if !head.headers.contains_key(HOST) {
-        // An HTTP/1.0 client need not say; the replica is spoken to in a version that must.
-        head.headers.insert(HOST, client.reached());
+        head.headers.insert(HOST, named_host(head, client));
     }
-    headers::prepare_request(&mut head.headers, client.ip(), upgrading);
-    rules::apply(&policy.spec.headers.request, &mut head.headers);
-    let (upload, progress) = Upload::new(body);
-    let (response, lease) = way.send(head, upload, progress).await?;
+    prepare_head(head, policy, prefix)?;
+    checks::count_down(head);
+    headers::prepare_request(&mut head.headers, facts);
+    rules::apply(&spec.headers.request, &mut head.headers);
+    if http2 {
+        headers::move_host(head)?;
+    }
+    let time = if is_call { grpc::timeout(&head.headers) } else { None };
+    let order = Order { time: time.map_or(spec.timeout, |time| time.min(spec.timeout)), http2 };
+    let (response, lease) = way.send(head, upload, progress, order).await?;
 
     let (mut head, incoming) = response.into_parts();
     let switching = head.status == StatusCode::SWITCHING_PROTOCOLS;
     headers::prepare_response(&mut head.headers, switching);
-    rules::apply(&policy.spec.headers.response, &mut head.headers);
+    rules::apply(&spec.headers.response, &mut head.headers);
     // The client's version is the parser's to know; told of an older one here, it would close the connection of a
     // client that has asked to keep it.
     head.version = Version::HTTP_11;
@@ -159,8 +211,18 @@ async fn pass_on(
     let on_upgrade = on_upgrade.ok_or(Reject::UpstreamProtocol)?;
     let mut response = Response::from_parts(head, incoming);
     upgrade::join(worker, on_upgrade, hyper::upgrade::on(&mut response), lease.into_claim());
-    let (head, _) = response.into_parts();
+    let (mut head, _) = response.into_parts();
+    if connecting {
+        connect::answer(&mut head);
+    }
     Ok(Response::from_parts(head, Body::Whole(None)))
+}
+
+/// What a request is for that has no `Host`: HTTP/2 says it in the target, an HTTP/1.0 client need not say it at all,
+/// and the replica is spoken to in a version that must.
+fn named_host(head: &request::Parts, client: &Client) -> HeaderValue {
+    let named = head.uri.authority().and_then(|named| HeaderValue::from_str(named.as_str()).ok());
+    named.unwrap_or_else(|| client.reached())
 }
 
 /// The request line as the replica gets it: a path alone, without its route's prefix where that is asked for.
@@ -185,10 +247,18 @@ fn nothing() -> request::Parts {
 /// One request between its route and its answer.
 struct Way<'a> {
     worker: &'a Rc<Worker>,
-    client: &'a Client,
     routes: &'a LocalRoutes,
     entry: usize,
     account: &'a Account,
+}
+
+/// How a request is sent.
+#[derive(Clone, Copy)]
+struct Order {
+    /// For its answer to begin.
+    time: Duration,
+    /// In HTTP/2.
+    http2: bool,
 }
 
 impl Way<'_> {
@@ -198,10 +268,11 @@ impl Way<'_> {
         head: &mut request::Parts,
         mut upload: Upload,
         progress: Option<Arc<Progress>>,
+        Order { time, http2 }: Order,
     ) -> Result<(Response<Incoming>, Lease), Reject> {
         let entry = self.routes.table.entry(self.entry);
         let spec = &entry.policy.spec;
-        let deadline = self.account.started() + spec.timeout;
+        let deadline = self.account.started() + time;
         // Sending twice is the same as sending once, RFC 9110 section 9.2.2. Not to more than two replicas: it may be
         // this very request that ends them. One that is ending may take it more than once.
         let replay = progress.is_none() && head.method.is_idempotent();
@@ -216,7 +287,8 @@ impl Way<'_> {
                 claim,
                 progress: progress.clone(),
                 deadline,
-                timeout: spec.timeout,
+                timeout: time,
+                http2,
                 keep_alive: spec.keep_alive,
                 fresh: attempt > 1,
             };
@@ -255,7 +327,7 @@ impl Way<'_> {
         // The parser watches only a client of whom there is nothing left to read.
         tokio::select! {
             claim = app.wait(ticket, time) => claim.map_err(Reject::Denied),
-            () = self.client.gone() => Err(Reject::ClientGone),
+            () = self.account.client().gone() => Err(Reject::ClientGone),
         }
     }
 }

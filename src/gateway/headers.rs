@@ -4,9 +4,13 @@
 use std::net::IpAddr;
 
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, EXPECT, HOST, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE,
+    CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, FORWARDED, HOST, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING,
+    UPGRADE, VIA,
 };
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::uri::{Authority, Scheme};
+use http::{HeaderMap, HeaderName, HeaderValue, Uri, Version, request};
+
+use crate::gateway::respond::Reject;
 
 static FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 static FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -39,8 +43,24 @@ pub fn upgrade_of(headers: &HeaderMap) -> Option<HeaderValue> {
     headers.get(UPGRADE).filter(plain).cloned()
 }
 
+/// What a replica must be told of a request.
+#[derive(Debug, Clone)]
+pub struct Facts {
+    /// Who has sent it to us.
+    pub peer: IpAddr,
+    /// Whether what that says of others is true.
+    pub trusted: bool,
+    /// Whether it has come by TLS.
+    pub secure: bool,
+    /// In which HTTP it has come.
+    pub version: Version,
+    /// What it wants its connection to become.
+    pub upgrade: Option<HeaderValue>,
+}
+
 /// Makes a client's headers those that its replica gets.
-pub fn prepare_request(headers: &mut HeaderMap, client: IpAddr, upgrade: Option<HeaderValue>) {
+pub fn prepare_request(headers: &mut HeaderMap, facts: Facts) {
+    let Facts { peer, trusted, secure, version, upgrade } = facts;
     let trailers = headers.get(TE).is_some_and(|te| {
         te.to_str().is_ok_and(|te| te.split(',').any(|t| t.trim().eq_ignore_ascii_case("trailers")))
     });
@@ -55,14 +75,92 @@ pub fn prepare_request(headers: &mut HeaderMap, client: IpAddr, upgrade: Option<
         headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
         headers.insert(UPGRADE, upgrade);
     }
-    // Replaced, not appended.
-    drop_hearsay(headers);
-    headers.insert(&FORWARDED_FOR, address(client));
-    headers.insert(&FORWARDED_PROTO, HeaderValue::from_static("http"));
+    if version == Version::HTTP_2 {
+        join_cookies(headers);
+    }
+    // Two of ours know each other by it, and a circle is seen in what it grows to, RFC 9110 section 7.6.3.
+    headers.append(VIA, via(version));
+    drop_hearsay(headers, trusted);
+    let proto = HeaderValue::from_static(if secure { "https" } else { "http" });
+    if trusted {
+        add_forwarded(headers, peer, &proto);
+        append(headers, &FORWARDED_FOR, &address(peer));
+        headers.entry(&FORWARDED_PROTO).or_insert(proto);
+        if headers.contains_key(&FORWARDED_HOST) {
+            return;
+        }
+    } else {
+        // Replaced, not appended.
+        headers.insert(&FORWARDED_FOR, address(peer));
+        headers.insert(&FORWARDED_PROTO, proto);
+    }
     match headers.get(HOST).cloned() {
         Some(host) => headers.insert(&FORWARDED_HOST, host),
         None => headers.remove(&FORWARDED_HOST),
     };
+}
+
+/// HTTP/2 names the host in the target alone, RFC 9113 section 8.3.1.
+///
+/// # Errors
+/// Where the host that the file sets is none.
+pub fn move_host(head: &mut request::Parts) -> Result<(), Reject> {
+    const NO_HOST: Reject = Reject::BadRequest("a malformed Host");
+    let host = head.headers.remove(HOST).unwrap_or(HeaderValue::from_static(""));
+    let mut parts = std::mem::take(&mut head.uri).into_parts();
+    parts.scheme = Some(Scheme::HTTP);
+    // A client of HTTP/1.0 that has come by a Unix socket has named none, and has reached none.
+    let named = if host.is_empty() { b"localhost" } else { host.as_bytes() };
+    parts.authority = Some(Authority::try_from(named).map_err(|_| NO_HOST)?);
+    head.uri = Uri::from_parts(parts).map_err(|_| NO_HOST)?;
+    head.version = Version::HTTP_2;
+    Ok(())
+}
+
+/// Cookies come one by one in HTTP/2 and in one line in HTTP/1.1, RFC 9113 section 8.2.3.
+fn join_cookies(headers: &mut HeaderMap) {
+    let mut lines = headers.get_all(COOKIE).iter();
+    let (Some(first), Some(second)) = (lines.next(), lines.next()) else { return };
+    let mut joined = [first.as_bytes(), b"; ", second.as_bytes()].concat();
+    for line in lines {
+        joined.extend_from_slice(b"; ");
+        joined.extend_from_slice(line.as_bytes());
+    }
+    let joined = HeaderValue::from_bytes(&joined).expect("values between which a `; ` stands are one");
+    headers.insert(COOKIE, joined);
+}
+
+fn via(version: Version) -> HeaderValue {
+    HeaderValue::from_static(match version {
+        Version::HTTP_10 => "1.0 pilotlight",
+        Version::HTTP_2 => "2.0 pilotlight",
+        _ => "1.1 pilotlight",
+    })
+}
+
+/// Puts an element behind those of a list, in one line.
+fn append(headers: &mut HeaderMap, name: &HeaderName, element: &HeaderValue) {
+    let mut list = Vec::new();
+    for line in headers.get_all(name) {
+        list.extend_from_slice(line.as_bytes());
+        list.extend_from_slice(b", ");
+    }
+    list.extend_from_slice(element.as_bytes());
+    let list = HeaderValue::from_bytes(&list).expect("values between which a comma stands are one");
+    headers.insert(name, list);
+}
+
+/// Says the same in the words of RFC 7239, where the proxy before this one does.
+fn add_forwarded(headers: &mut HeaderMap, peer: IpAddr, proto: &HeaderValue) {
+    if !headers.contains_key(FORWARDED) {
+        return;
+    }
+    let proto = proto.to_str().unwrap_or_default();
+    let element = match peer.to_canonical() {
+        IpAddr::V4(ip) => format!("for={ip};proto={proto}"),
+        IpAddr::V6(ip) => format!("for=\"[{ip}]\";proto={proto}"),
+    };
+    append(headers, &FORWARDED, &HeaderValue::try_from(element).expect("an address is visible ASCII"));
 }
 
 /// Makes the trailers of a client's request those that its replica gets: an app may read them like headers.
@@ -71,7 +169,7 @@ pub fn prepare_trailers(trailers: &mut HeaderMap) {
     for name in OF_ONE_HOP.iter().chain(&OF_FRAMING).chain([&HOST]) {
         trailers.remove(name);
     }
-    drop_hearsay(trailers);
+    drop_hearsay(trailers, false);
 }
 
 /// Makes a replica's headers those that its client gets. A switch of protocols keeps its `Upgrade`.
@@ -91,9 +189,10 @@ pub fn prepare_response(headers: &mut HeaderMap, switching: bool) {
     }
 }
 
-/// Takes off what a client says of itself, and what an app could take for that or for the message's frame.
-fn drop_hearsay(headers: &mut HeaderMap) {
-    let hearsay = |name: &&HeaderName| is_hearsay(name.as_str());
+/// Takes off what a client says of itself, and what an app could take for that or for the message's frame. Of a proxy
+/// whose word is taken the first stays.
+fn drop_hearsay(headers: &mut HeaderMap, trusted: bool) {
+    let hearsay = |name: &&HeaderName| is_hearsay(name.as_str(), trusted);
     if headers.keys().any(|name| hearsay(&name)) {
         let names: Vec<HeaderName> = headers.keys().filter(hearsay).cloned().collect();
         for name in names {
@@ -103,10 +202,10 @@ fn drop_hearsay(headers: &mut HeaderMap) {
 }
 
 /// CGI and WSGI make an underscore of `-`, and so take `x_real_ip` for `x-real-ip`.
-fn is_hearsay(name: &str) -> bool {
+fn is_hearsay(name: &str, trusted: bool) -> bool {
     let says_who = |name: &str| name.starts_with("x-forwarded-") || matches!(name, "forwarded" | "x-real-ip");
     if !name.contains('_') {
-        return says_who(name);
+        return !trusted && says_who(name);
     }
     let name = name.replace('_', "-");
     says_who(&name) || OF_ONE_HOP.iter().chain(&OF_FRAMING).any(|other| other.as_str() == name)
@@ -120,7 +219,7 @@ fn drop_named(headers: &mut HeaderMap) {
         let named: Vec<HeaderName> = tokens(headers).filter_map(|token| token.parse().ok()).collect();
         for name in named {
             // These say how the message is framed and where it goes; no client may have them taken off.
-            if name != HOST && name != TRANSFER_ENCODING && name != http::header::CONTENT_LENGTH {
+            if name != HOST && !OF_FRAMING.contains(&name) {
                 headers.remove(name);
             }
         }
@@ -149,6 +248,44 @@ mod tests {
         map
     }
 
+    fn facts(upgrade: Option<HeaderValue>) -> Facts {
+        let (peer, version) = ([127, 0, 0, 1].into(), Version::HTTP_11);
+        Facts { peer, trusted: false, secure: false, version, upgrade }
+    }
+
+    #[test]
+    fn a_proxy_whose_word_is_taken_is_added_to() {
+        let mut map = headers(&[
+            ("host", "a.example"),
+            ("x-forwarded-for", "192.0.2.1"),
+            ("x-forwarded-for", "10.0.0.2"),
+            ("x-forwarded-proto", "https"),
+            ("x-forwarded-host", "b.example"),
+            ("x_forwarded_for", "6.6.6.6"),
+            ("forwarded", "for=192.0.2.1;proto=https"),
+            ("via", "1.1 other"),
+        ]);
+        let (peer, version) = ("2001:db8::1".parse().unwrap(), Version::HTTP_2);
+        prepare_request(&mut map, Facts { peer, trusted: true, secure: false, version, upgrade: None });
+        let expected = headers(&[
+            ("host", "a.example"),
+            ("x-forwarded-for", "192.0.2.1, 10.0.0.2, 2001:db8::1"),
+            ("x-forwarded-proto", "https"),
+            ("x-forwarded-host", "b.example"),
+            ("forwarded", "for=192.0.2.1;proto=https, for=\"[2001:db8::1]\";proto=http"),
+            ("via", "1.1 other"),
+            ("via", "2.0 pilotlight"),
+        ]);
+        assert_eq!(map, expected);
+    }
+
+    #[test]
+    fn cookies_become_one_line() {
+        let mut map = headers(&[("cookie", "a=1"), ("cookie", "b=2"), ("cookie", "c=3")]);
+        join_cookies(&mut map);
+        assert_eq!(map, headers(&[("cookie", "a=1; b=2; c=3")]));
+    }
+
     #[test]
     fn what_belongs_to_one_hop_is_taken_off() {
         let mut map = headers(&[
@@ -161,11 +298,12 @@ mod tests {
             ("x-forwarded-for", "6.6.6.6"),
             ("x-kept", "1"),
         ]);
-        prepare_request(&mut map, [127, 0, 0, 1].into(), None);
+        prepare_request(&mut map, facts(None));
         let expected = headers(&[
             ("host", "a.example"),
             ("te", "trailers"),
             ("x-kept", "1"),
+            ("via", "1.1 pilotlight"),
             ("x-forwarded-for", "127.0.0.1"),
             ("x-forwarded-proto", "http"),
             ("x-forwarded-host", "a.example"),
@@ -180,7 +318,7 @@ mod tests {
         assert_eq!(upgrade_of(&headers(&[("upgrade", "websocket")])), None);
         assert_eq!(upgrade_of(&headers(&[("connection", "upgrade"), ("upgrade", "h2c")])), None);
         let mut map = asked.clone();
-        prepare_request(&mut map, [127, 0, 0, 1].into(), upgrade_of(&asked));
+        prepare_request(&mut map, facts(upgrade_of(&asked)));
         assert_eq!(
             (&map["connection"], &map["upgrade"]),
             (&"upgrade".parse().unwrap(), &"websocket".parse().unwrap())

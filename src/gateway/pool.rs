@@ -1,4 +1,4 @@
-//! Upstream connections that wait for their next request.
+//! Upstream connections that wait for their next request, HTTP/1.1: those of HTTP/2 are in `multiplexed`.
 //!
 //! Each worker keeps its own. Only where an app bounds the requests on a replica do the workers share what is
 //! idle: a connection is then opened only when none is idle, so there are never more of them than claims, and a
@@ -16,11 +16,10 @@ use tokio::time::Instant;
 
 use crate::app::App;
 use crate::app::replica::Claim;
-use crate::gateway::body::{Progress, Upload};
+use crate::gateway::multiplexed::Multiplexed;
+use crate::gateway::sender::Sender;
+use crate::gateway::upload::{Progress, Upload};
 use crate::runtime::Address;
-
-/// A connection's sending side.
-pub type Sender = SendRequest<Upload>;
 
 /// Most idle connections a worker keeps to one replica; what is above closes.
 const MAX_IDLE: usize = 256;
@@ -33,7 +32,7 @@ type Idle = Vec<Parked>;
 
 #[derive(Debug)]
 struct Parked {
-    sender: Sender,
+    sender: SendRequest<Upload>,
     generation: u32,
     until: Instant,
 }
@@ -54,6 +53,7 @@ struct Own {
 pub struct Pool {
     own: RefCell<HashMap<u64, Own>>,
     shared: Shared,
+    multiplexed: Multiplexed,
     sweeping: Cell<bool>,
 }
 
@@ -72,12 +72,20 @@ impl Pool {
     /// A pool that shares with the other workers' where it has to.
     #[must_use]
     pub fn new(shared: Shared) -> Rc<Self> {
-        Rc::new(Self { own: RefCell::default(), shared, sweeping: Cell::new(false) })
+        let multiplexed = Multiplexed::default();
+        Rc::new(Self { own: RefCell::default(), shared, multiplexed, sweeping: Cell::new(false) })
+    }
+
+    /// This worker's connections of HTTP/2.
+    #[must_use]
+    pub fn multiplexed(self: &Rc<Self>) -> &Multiplexed {
+        self.keep_swept();
+        &self.multiplexed
     }
 
     /// An idle connection for this claim, the freshest first. It may turn out to be closed.
     #[must_use]
-    pub fn take(&self, claim: &Claim) -> Option<Sender> {
+    pub fn take(&self, claim: &Claim) -> Option<SendRequest<Upload>> {
         let key = claim.replica().key;
         let now = Instant::now();
         let fit = |parked: &Parked| {
@@ -98,7 +106,7 @@ impl Pool {
         }
     }
 
-    fn put(self: &Rc<Self>, claim: &Claim, sender: Sender, keep: Duration) {
+    fn put(self: &Rc<Self>, claim: &Claim, sender: SendRequest<Upload>, keep: Duration) {
         if sender.is_closed() || claim.replica().gate().generation() != claim.generation() {
             return;
         }
@@ -116,6 +124,10 @@ impl Pool {
             let new = || Own { app: Arc::clone(claim.app()), idle: Idle::new() };
             park(&mut own.entry(key).or_insert_with(new).idle);
         }
+        self.keep_swept();
+    }
+
+    fn keep_swept(self: &Rc<Self>) {
         if !self.sweeping.replace(true) {
             tokio::task::spawn_local(Rc::clone(self).sweep());
         }
@@ -133,7 +145,8 @@ impl Pool {
             // Of an app whose requests a reload has bounded nobody would take them, and they would occupy it.
             self.own.borrow_mut().retain(|_, own| !is_shared(&own.app) && keep(&mut own.idle));
             self.shared.0.retain(|_, idle| keep(idle));
-            if self.own.borrow().is_empty() && self.shared.0.is_empty() {
+            self.multiplexed.sweep(now);
+            if self.own.borrow().is_empty() && self.shared.0.is_empty() && self.multiplexed.is_empty() {
                 self.sweeping.set(false);
                 return;
             }
@@ -156,16 +169,19 @@ impl Lease {
         upload: Option<Arc<Progress>>,
         keep: Option<Duration>,
     ) -> Self {
+        if let Some(upload) = &upload {
+            upload.answer_begins();
+        }
         Self { pool, sender, upload, keep, claim }
     }
 
     /// The answer is complete: the connection can be used again, then the claim. An answer that came before the
     /// end of its request leaves the connection in the middle of an upload, of no more use.
     pub fn give_back(self) {
-        if let Some(keep) = self.keep
+        if let (Some(keep), Sender::Http1(sender)) = (self.keep, self.sender)
             && self.upload.is_none_or(|upload| upload.done())
         {
-            self.pool.put(&self.claim, self.sender, keep);
+            self.pool.put(&self.claim, sender, keep);
         }
         drop(self.claim);
     }

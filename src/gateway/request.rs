@@ -3,8 +3,11 @@
 
 use http::header::{HOST, TRANSFER_ENCODING};
 use http::request::Parts;
-use http::{Method, Version};
+use http::uri::{Authority, PathAndQuery};
+use http::{HeaderName, HeaderValue, Method, Version};
+use hyper::ext::Protocol;
 
+use crate::config::spec::ClientsSpec;
 use crate::gateway::respond::Reject;
 
 /// What a request names.
@@ -16,26 +19,26 @@ pub struct Target<'a> {
     pub path: &'a str,
 }
 
-/// Checks a request. `has_length` tells of a `Content-Length` that the parser has dropped.
+/// Checks a request of a client that may have so much.
 ///
 /// # Errors
 /// [`Reject`] with the reason.
-pub fn check(head: &Parts, has_length: impl FnOnce() -> bool) -> Result<Target<'_>, Reject> {
-    if head.method == Method::CONNECT {
+pub fn check<'a>(head: &'a Parts, spec: &ClientsSpec) -> Result<Target<'a>, Reject> {
+    if head.method == Method::CONNECT && head.extensions.get::<Protocol>().is_none() {
         return Err(Reject::Connect);
     }
+    if head.headers.len() > spec.headers {
+        return Err(Reject::HeaderTooLarge);
+    }
     let host = host_of(head)?;
-    if let Some(coding) = head.headers.get(TRANSFER_ENCODING) {
-        if !coding.as_bytes().eq_ignore_ascii_case(b"chunked")
-            || head.headers.get_all(TRANSFER_ENCODING).iter().nth(1).is_some()
-        {
-            return Err(Reject::BadRequest("a transfer coding other than chunked"));
-        }
-        if has_length() {
-            return Err(Reject::BadRequest("Transfer-Encoding together with Content-Length"));
-        }
+    let mut codings = head.headers.get_all(TRANSFER_ENCODING).iter();
+    if !codings.all(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked")) {
+        return Err(Reject::BadRequest("a transfer coding other than chunked"));
     }
     let path = head.uri.path();
+    if head.uri.path_and_query().map_or(path, PathAndQuery::as_str).len() > spec.uri_bytes {
+        return Err(Reject::UriTooLong);
+    }
     let whole_server = path == "*" && head.method == Method::OPTIONS;
     if !path.starts_with('/') && !whole_server {
         return Err(Reject::BadRequest("the target is no path"));
@@ -43,10 +46,35 @@ pub fn check(head: &Parts, has_length: impl FnOnce() -> bool) -> Result<Target<'
     Ok(Target { host, path })
 }
 
+static MAX_FORWARDS: HeaderName = HeaderName::from_static("max-forwards");
+
+/// Whether this is for whom it has come to, RFC 9110 section 7.6.2.
+#[must_use]
+pub fn goes_no_further(head: &Parts) -> bool {
+    hops_left(head) == Some(0)
+}
+
+/// One hop fewer is left, where they are counted.
+pub fn count_down(head: &mut Parts) {
+    if let Some(left) = hops_left(head) {
+        head.headers.insert(&MAX_FORWARDS, HeaderValue::from(left.saturating_sub(1)));
+    }
+}
+
+fn hops_left(head: &Parts) -> Option<u64> {
+    if head.method != Method::OPTIONS && head.method != Method::TRACE {
+        return None;
+    }
+    head.headers.get(&MAX_FORWARDS)?.to_str().ok()?.parse().ok()
+}
+
+/// HTTP/2 says it in the target, and need not say it again.
 fn host_of(head: &Parts) -> Result<&str, Reject> {
     let mut lines = head.headers.get_all(HOST).iter();
+    let named = head.uri.authority().map(Authority::as_str);
     let host = match (lines.next(), lines.next()) {
         (None, _) if head.version == Version::HTTP_10 => "",
+        (None, _) if head.version == Version::HTTP_2 => named.ok_or(Reject::BadRequest("no Host"))?,
         (None, _) => return Err(Reject::BadRequest("no Host")),
         (Some(_), Some(_)) => return Err(Reject::BadRequest("more than one Host")),
         (Some(host), None) => host.to_str().map_err(|_| Reject::BadRequest("a malformed Host"))?,
@@ -54,8 +82,8 @@ fn host_of(head: &Parts) -> Result<&str, Reject> {
     if !host.is_empty() && !is_host(host) {
         return Err(Reject::BadRequest("a malformed Host"));
     }
-    match head.uri.authority() {
-        Some(named) if !named.as_str().eq_ignore_ascii_case(host) => {
+    match named {
+        Some(named) if !named.eq_ignore_ascii_case(host) => {
             Err(Reject::BadRequest("the target and Host name different hosts"))
         }
         _ => Ok(host),
@@ -82,22 +110,6 @@ fn is_host(host: &str) -> bool {
     named && port.is_some_and(|port| port.len() <= 5 && port.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
-/// Whether the head with which `received` begins has a `Content-Length` line. The parser drops the line where there
-/// is a `Transfer-Encoding` too, so this looks at the bytes themselves.
-///
-/// A pipelined head may have come along with the request before it, and is then not there to be looked at: the
-/// answer is no. That is safe: the parser goes by the coding alone and closes the connection behind such a
-/// request, RFC 9112 section 6.1.
-#[must_use]
-pub fn has_length(received: &[u8], method: &str) -> bool {
-    let start = received.iter().position(|byte| !matches!(byte, b'\r' | b'\n')).unwrap_or_default();
-    let mut lines = received[start..].split(|byte| *byte == b'\n');
-    let first = lines.next().and_then(|line| line.strip_prefix(method.as_bytes()));
-    let mut fields = lines.take_while(|line| !line.is_empty() && *line != b"\r");
-    first.is_some_and(|rest| rest.starts_with(b" "))
-        && fields.any(|line| line.len() > 14 && line[..14].eq_ignore_ascii_case(b"content-length"))
-}
-
 #[cfg(test)]
 mod tests {
     use http::Request;
@@ -105,7 +117,7 @@ mod tests {
     use super::*;
 
     fn rejected(request: http::request::Builder) -> Option<&'static str> {
-        match check(&request.body(()).unwrap().into_parts().0, || false) {
+        match check(&request.body(()).unwrap().into_parts().0, &ClientsSpec::default()) {
             Err(Reject::BadRequest(why)) => Some(why),
             Err(other) => panic!("{other:?}"),
             Ok(_) => None,
@@ -132,23 +144,9 @@ mod tests {
     #[test]
     fn targets_without_a_path() {
         let connect = Request::connect("a.example:443").header("host", "a.example:443").body(()).unwrap();
-        assert_eq!(check(&connect.into_parts().0, || false), Err(Reject::Connect));
+        assert_eq!(check(&connect.into_parts().0, &ClientsSpec::default()), Err(Reject::Connect));
         let star = |method: &str| Request::builder().method(method).uri("*").header("host", "a");
         assert_eq!(rejected(star("OPTIONS")), None);
         assert_eq!(rejected(star("GET")), Some("the target is no path"));
-    }
-
-    #[test]
-    fn a_length_beside_chunked_is_seen_in_the_bytes() {
-        let head = b"POST /a HTTP/1.1\r\nHost: a\r\ncontent-LENGTH: 3\r\nTransfer-Encoding: chunked\r\n\r\n";
-        assert!(has_length(head, "POST"));
-        let without =
-            b"POST /a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nContent-Length: 3\r\n";
-        assert!(!has_length(without, "POST"));
-        let alike = [&head[..], b"24\r\n", without].concat();
-        assert!(has_length(&alike, "POST"), "a body that looks like a head hides nothing");
-        assert!(has_length(&[b"\r\n", &head[..]].concat(), "POST"));
-        assert!(!has_length(b"of an earlier body\r\nContent-Length: 3\r\n\r\n", "POST"));
-        assert!(!has_length(b"", "POST"));
     }
 }

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
-use http::{HeaderName, HeaderValue, Response, StatusCode};
+use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
 
 use crate::app::clock::{self, Millis};
 use crate::app::tally::Refusal;
@@ -14,6 +14,23 @@ use crate::gateway::rules;
 /// Says why the proxy answered in the app's stead.
 pub const REASON: HeaderName = HeaderName::from_static("x-pilotlight-reason");
 
+/// To a client whose head did not come in time. What is said before there is a request, or beside the parser, is
+/// written down here as it goes out.
+pub const LATE: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-type: text/plain; \
+charset=utf-8\r\ncontent-length: 20\r\nx-pilotlight-reason: request-timeout\r\n\r\n408 request-timeout\n";
+
+/// To a connection too many.
+pub const FULL: &[u8] =
+    b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\ncontent-type: text/plain; \
+charset=utf-8\r\ncontent-length: 21\r\nretry-after: 1\r\nx-pilotlight-reason: connections-full\r\n\r\n\
+503 connections-full\n";
+
+/// To a client that speaks HTTP where TLS is spoken.
+pub const CLEAR_AT_TLS: &[u8] =
+    b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-type: text/plain; \
+charset=utf-8\r\ncontent-length: 55\r\nx-pilotlight-reason: bad-request: TLS is spoken here\r\n\r\n\
+400 bad-request: TLS is spoken here, so write https://\n";
+
 /// Why a request gets no answer of its app's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reject {
@@ -21,6 +38,14 @@ pub enum Reject {
     BadRequest(&'static str),
     /// CONNECT: this is no forward proxy.
     Connect,
+    /// More headers than a request may have.
+    HeaderTooLarge,
+    /// A longer target than a request may have.
+    UriTooLong,
+    /// A larger body than the app takes.
+    BodyTooLarge,
+    /// The rest of the body did not come in time.
+    BodyTimeout,
     /// Nobody is served under this host and path.
     NoRoute,
     /// No route names this host. The policy may be to answer nothing at all.
@@ -43,6 +68,10 @@ impl Reject {
     pub fn refusal(&self) -> Option<Refusal> {
         Some(match self {
             Self::BadRequest(_) | Self::Connect => Refusal::BadRequest,
+            Self::HeaderTooLarge => Refusal::HeaderTooLarge,
+            Self::UriTooLong => Refusal::UriTooLong,
+            Self::BodyTooLarge => Refusal::BodyTooLarge,
+            Self::BodyTimeout => Refusal::RequestTimeout,
             Self::NoRoute | Self::UnknownHost(_) => Refusal::NoRoute,
             Self::Denied(Denied::QueueFull) => Refusal::HoldFull,
             Self::Denied(Denied::TimedOut) => Refusal::HoldTimeout,
@@ -67,6 +96,10 @@ impl Reject {
         match self {
             Self::BadRequest(why) => (StatusCode::BAD_REQUEST, format!("{name}: {why}"), None),
             Self::Connect => (StatusCode::METHOD_NOT_ALLOWED, format!("{name}: no forward proxy"), None),
+            Self::HeaderTooLarge => plain(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, None),
+            Self::UriTooLong => plain(StatusCode::URI_TOO_LONG, None),
+            Self::BodyTooLarge => plain(StatusCode::PAYLOAD_TOO_LARGE, None),
+            Self::BodyTimeout => plain(StatusCode::REQUEST_TIMEOUT, None),
             // Who is hung up on sees nothing of it.
             Self::NoRoute | Self::UnknownHost(UnknownHost::Close) => plain(StatusCode::NOT_FOUND, None),
             Self::UnknownHost(UnknownHost::Status(status)) => plain(*status, None),
@@ -77,6 +110,19 @@ impl Reject {
             Self::UpstreamTimeout => plain(StatusCode::GATEWAY_TIMEOUT, None),
             Self::ClientGone => plain(StatusCode::BAD_REQUEST, None),
         }
+    }
+
+    /// Whether where such a request ends is in doubt, and so what follows it; or it is not worth waiting for.
+    fn ends_connection(&self) -> bool {
+        matches!(
+            self,
+            Self::BadRequest(_)
+                | Self::Connect
+                | Self::HeaderTooLarge
+                | Self::UriTooLong
+                | Self::BodyTooLarge
+                | Self::BodyTimeout
+        )
     }
 
     /// The response where no app is concerned.
@@ -102,8 +148,7 @@ impl Reject {
         if let Some(seconds) = retry_after {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
-        if matches!(self, Self::BadRequest(_) | Self::Connect) {
-            // Where such a request ends is in doubt, and so is what follows it.
+        if self.ends_connection() {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
         if matches!(self, Self::Connect) {
@@ -135,6 +180,19 @@ pub fn text_response(status: StatusCode, text: impl Into<Bytes>) -> Response<Bod
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     response.headers_mut().insert(CONTENT_LENGTH, length);
+    response
+}
+
+/// What the proxy says where a request goes no further than to itself.
+#[must_use]
+pub fn options(method: &Method) -> Response<Body> {
+    if *method != Method::OPTIONS {
+        let mut response = text_response(StatusCode::METHOD_NOT_ALLOWED, "405 this far and no further\n");
+        response.headers_mut().insert(ALLOW, HeaderValue::from_static("OPTIONS"));
+        return response;
+    }
+    let mut response = text_response(StatusCode::NO_CONTENT, "");
+    response.headers_mut().remove(CONTENT_LENGTH);
     response
 }
 

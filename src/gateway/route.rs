@@ -90,6 +90,12 @@ impl RouteTable {
         paths.push((prefix.into(), target));
     }
 
+    /// What the proxy does by itself.
+    #[must_use]
+    pub fn edge(&self) -> &EdgeSpec {
+        &self.edge
+    }
+
     /// An app of the table.
     #[must_use]
     pub fn entry(&self, index: usize) -> &Entry {

@@ -1,5 +1,5 @@
-//! How long a client has been taking nothing of what is written to it. The system asks a silent peer whether it is
-//! there, and one that does not read answers; only the writer can tell.
+//! How long a client has been taking nothing of what is written to it, or giving nothing of what it has to say. The
+//! system asks a silent peer whether it is there, and one that does not read answers; only who waits can tell.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -8,30 +8,34 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// Ample for a client that reads at all, however slowly: the system says so after a third of its buffer at the latest.
+/// The clock of who waits for another to move.
 ///
 /// Not `TCP_USER_TIMEOUT`: while the first segment that waits is longer than the window, which it is for a slow reader
 /// with little memory, the kernel counts on although bytes are taken.
-pub const PATIENCE: Duration = Duration::from_mins(3);
-
-/// The writer's clock.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Stall {
-    /// When it was first found that nothing can be written; `None` where something could since.
+    patience: Duration,
+    /// When it was first found that nothing moves; `None` where something has since.
     since: Option<Instant>,
-    /// Stays set while pieces are taken, so that a slow client does not cost a timer for each.
+    /// Stays set while pieces move, so that a slow client does not cost a timer for each.
     alarm: Option<Pin<Box<Sleep>>>,
 }
 
 impl Stall {
+    /// A clock that is over after `patience`.
+    #[must_use]
+    pub const fn new(patience: Duration) -> Self {
+        Self { patience, since: None, alarm: None }
+    }
+
     /// Something was taken.
     pub fn moved(&mut self) {
         self.since = None;
     }
 
-    /// Nothing can be written now. Ready where that has been so for [`PATIENCE`].
+    /// Nothing moves now. Ready where that has been so for as long as there is patience.
     pub fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let end = *self.since.get_or_insert_with(Instant::now) + PATIENCE;
+        let end = *self.since.get_or_insert_with(Instant::now) + self.patience;
         let alarm = self.alarm.get_or_insert_with(|| Box::pin(sleep_until(end)));
         while alarm.as_mut().poll(cx).is_ready() {
             if alarm.deadline() >= end {
@@ -52,7 +56,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn each_piece_counts_anew() {
-        let mut stall = Stall::default();
+        const PATIENCE: Duration = Duration::from_mins(3);
+        let mut stall = Stall::new(PATIENCE);
         for _ in 0..5 {
             assert!(poll!(poll_fn(|cx| stall.poll_over(cx))).is_pending());
             advance(PATIENCE.saturating_sub(Duration::from_secs(1))).await;

@@ -1,25 +1,25 @@
 //! One exchange with one replica: a connection from the pool or a new one, the request sent, the answer's head
 //! received. Says how it failed, and whether the request may be sent again.
 
+use std::error::Error;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use h2::Reason;
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{Request, Response};
 use hyper::body::Incoming;
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
-use tokio::net::{TcpStream, UnixStream};
 use tokio::time::Instant;
 
 use crate::app::clock;
 use crate::app::replica::Claim;
-use crate::gateway::body::{Progress, Upload};
-use crate::gateway::pool::{Lease, Pool, Sender};
+use crate::gateway::pool::{Lease, Pool};
 use crate::gateway::respond::Reject;
-use crate::runtime::{Address, Endpoint, reach};
+use crate::gateway::sender::{self, Sender};
+use crate::gateway::upload::{Progress, Upload};
+use crate::runtime::reach;
 
 /// A replica is on this host or on a network of it: one that has not accepted by then cannot be reached.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -37,6 +37,8 @@ pub struct Exchange {
     pub deadline: Instant,
     /// The app's `timeout`, by which the deadline is put off.
     pub timeout: Duration,
+    /// Whether the request is one of HTTP/2.
+    pub http2: bool,
     /// How long the connection may be idle afterwards.
     pub keep_alive: Duration,
     /// Whether a connection of the pool will not do: one has failed this request already.
@@ -52,6 +54,9 @@ impl Exchange {
         self,
         request: &mut Option<Request<Upload>>,
     ) -> Result<(Response<Incoming>, Lease), Reject> {
+        if self.http2 {
+            return self.run_http2(request).await;
+        }
         while !self.fresh
             && let Some(mut sender) = self.pool.take(&self.claim)
         {
@@ -59,6 +64,7 @@ impl Exchange {
             if !matches!(ready, Ok(Ok(()))) {
                 continue;
             }
+            let mut sender = Sender::Http1(sender);
             match self.send(&mut sender, request).await {
                 Ok(response) => return Ok(self.answered(response, sender)),
                 // The server had closed it meanwhile; another, or a new one, will do.
@@ -66,21 +72,54 @@ impl Exchange {
                 Err(reject) => return Err(reject),
             }
         }
+        let connecting = sender::connect_http1(&self.claim.replica().endpoint);
+        let mut sender = Sender::Http1(self.connected(connecting, request).await?);
+        let response = self.send(&mut sender, request).await?;
+        Ok(self.answered(response, sender))
+    }
+
+    async fn run_http2(
+        self,
+        request: &mut Option<Request<Upload>>,
+    ) -> Result<(Response<Incoming>, Lease), Reject> {
+        loop {
+            let place = self.pool.multiplexed().place(&self.claim, self.keep_alive);
+            let old = place.is_old();
+            let stream = place.stream(&self.claim.replica().endpoint);
+            let mut sender = Sender::Http2(self.connected(stream, request).await?);
+            let reject = match self.send(&mut sender, request).await {
+                Ok(response) => return Ok(self.answered(response, sender)),
+                Err(reject) => reject,
+            };
+            if let Sender::Http2(stream) = &sender
+                && request.is_some()
+            {
+                stream.give_up_connection();
+            }
+            // As above: one that was there already may have been closed meanwhile.
+            if !old || request.is_none() {
+                return Err(reject);
+            }
+        }
+    }
+
+    /// A connection that is made in time, or what to tell the client.
+    async fn connected<T>(
+        &self,
+        connecting: impl Future<Output = io::Result<T>>,
+        request: &mut Option<Request<Upload>>,
+    ) -> Result<T, Reject> {
         let limit = Instant::now() + CONNECT_TIMEOUT;
-        let connecting = connect(&self.claim.replica().endpoint);
-        let connected = tokio::time::timeout_at(self.deadline.min(limit), connecting).await;
-        let mut sender = match connected {
-            Ok(Ok(sender)) => sender,
+        match tokio::time::timeout_at(self.deadline.min(limit), connecting).await {
+            Ok(Ok(connected)) => Ok(connected),
             // The request's time is over, which says nothing of the replica.
             Err(_elapsed) if self.deadline < limit => {
                 *request = None;
-                return Err(Reject::UpstreamTimeout);
+                Err(Reject::UpstreamTimeout)
             }
-            Ok(Err(error)) => return Err(self.unconnected(&error)),
-            Err(_elapsed) => return Err(self.unconnected(&io::ErrorKind::TimedOut.into())),
-        };
-        let response = self.send(&mut sender, request).await?;
-        Ok(self.answered(response, sender))
+            Ok(Err(error)) => Err(self.unconnected(&error)),
+            Err(_elapsed) => Err(self.unconnected(&io::ErrorKind::TimedOut.into())),
+        }
     }
 
     fn unconnected(&self, error: &io::Error) -> Reject {
@@ -106,7 +145,7 @@ impl Exchange {
         request: &mut Option<Request<Upload>>,
     ) -> Result<Response<Incoming>, Reject> {
         let sent = request.take().expect("it is there until it is sent, and again where it was not");
-        let mut answer = std::pin::pin!(sender.try_send_request(sent));
+        let mut answer = std::pin::pin!(sender.send(sent));
         let mut deadline = self.deadline;
         loop {
             match tokio::time::timeout_at(deadline, answer.as_mut()).await {
@@ -115,14 +154,13 @@ impl Exchange {
                     *request = error.take_message();
                     let error = error.into_error();
                     tracing::debug!(endpoint = %self.claim.replica().endpoint.address, %error, "no answer");
-                    let reject = if error.is_parse() {
+                    // A body that broke off is the client's doing and not the replica's.
+                    let broken = self.progress.as_ref().and_then(|progress| progress.broken());
+                    let reject = broken.unwrap_or(if error.is_parse() || speaks_another(&error) {
                         Reject::UpstreamProtocol
-                    } else if error.is_user() && self.progress.is_some() {
-                        // The request's body broke off, which is the client's doing and not the replica's.
-                        Reject::ClientGone
                     } else {
                         Reject::UpstreamConnect
-                    };
+                    });
                     return Err(reject);
                 }
                 Err(_elapsed) => match self.put_off() {
@@ -146,27 +184,9 @@ impl Exchange {
     }
 }
 
-async fn connect(endpoint: &Endpoint) -> io::Result<Sender> {
-    match &endpoint.address {
-        Address::Tcp(address) => {
-            let stream = TcpStream::connect(address).await?;
-            stream.set_nodelay(true)?;
-            handshake(TokioIo::new(stream)).await
-        }
-        Address::Unix(path) => handshake(TokioIo::new(UnixStream::connect(path).await?)).await,
-    }
-}
-
-async fn handshake<S>(stream: S) -> io::Result<Sender>
-where
-    S: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
-{
-    let (sender, connection) = http1::handshake(stream).await.map_err(io::Error::other)?;
-    // Ends when the sender is dropped or the replica closes, whichever comes first.
-    tokio::task::spawn_local(async move {
-        if let Err(error) = connection.with_upgrades().await {
-            tracing::trace!(%error, "upstream connection ended");
-        }
-    });
-    Ok(sender)
+/// Whether the other side does not speak HTTP/2, or breaks its rules.
+fn speaks_another(error: &hyper::Error) -> bool {
+    let source = error.source().and_then(|source| source.downcast_ref::<h2::Error>());
+    let reason = source.filter(|error| error.is_go_away() || error.is_library()).and_then(h2::Error::reason);
+    matches!(reason, Some(Reason::PROTOCOL_ERROR | Reason::FRAME_SIZE_ERROR | Reason::COMPRESSION_ERROR))
 }

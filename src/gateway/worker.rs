@@ -3,34 +3,32 @@
 
 use std::cell::{Cell, RefCell};
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
+use std::os::unix::net::UnixListener;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, Cache};
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use socket2::{SockRef, TcpKeepalive};
-use tokio::net::TcpStream;
-use tokio::sync::{Notify, watch};
+use tokio::net::{TcpListener, TcpStream, UnixStream};
+use tokio::sync::watch;
 use tokio::task::LocalSet;
 use tokio::time::Instant;
+use tokio_rustls::TlsAcceptor;
 
 use crate::app::tally::{self, Tally};
 use crate::app::{clock, meter};
-use crate::gateway::client::{Client, ClientStream, MAX_HEAD};
-use crate::gateway::forward;
-use crate::gateway::listener::BACKLOG;
+use crate::config::spec::ClientsSpec;
+use crate::gateway::arrive::arrive;
+use crate::gateway::connections::{Connections, Full};
+use crate::gateway::listener::{Accepting, BACKLOG};
 use crate::gateway::pool::{Pool, Shared};
 use crate::gateway::route::RouteTable;
-
-/// From the moment in which a head is awaited to its end, so also how long a connection may be idle between two
-/// requests: longer than the 60 s after which common load balancers give theirs up.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(75);
+use crate::gateway::socket::Socket;
+use crate::gateway::{http1, http2, respond};
 
 /// How long a connection that was accepted in the last moment before a stop, or after it, has for its first request.
 const LAST_CHANCE: Duration = Duration::from_secs(1);
@@ -45,7 +43,7 @@ const KEEPALIVE: TcpKeepalive = TcpKeepalive::new()
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// What all workers of a proxy share.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Gateway {
     /// The routes of the moment.
     pub routes: Arc<ArcSwap<RouteTable>>,
@@ -57,30 +55,21 @@ pub struct Gateway {
     pub connections: Arc<Connections>,
     /// What becomes of requests that belong to no app.
     pub unrouted: Arc<Tally>,
+    /// Speaks TLS, where that is spoken.
+    pub tls: Option<TlsAcceptor>,
 }
 
-/// Clients' connections at all workers. A worker stays until none is open, since another may use upstream
-/// connections that live on its thread.
-#[derive(Debug, Default)]
-pub struct Connections {
-    open: AtomicUsize,
-    accepted: AtomicU64,
-    emptied: Notify,
+/// A worker's socket at one address.
+#[derive(Debug)]
+pub struct Door {
+    /// The socket.
+    pub socket: Accepting,
+    /// Whether TLS is spoken there.
+    pub secure: bool,
 }
 
-impl Connections {
-    /// How many are open now, those included that have become something else than HTTP.
-    #[must_use]
-    pub fn open(&self) -> usize {
-        self.open.load(Ordering::Relaxed)
-    }
-
-    /// How many were ever accepted.
-    #[must_use]
-    pub fn accepted(&self) -> u64 {
-        self.accepted.load(Ordering::Relaxed)
-    }
-}
+/// Resolves when a connection is to take no further request.
+pub type Stopping = Pin<Box<dyn Future<Output = ()>>>;
 
 /// One worker's own.
 pub struct Worker {
@@ -92,6 +81,10 @@ pub struct Worker {
     pub unrouted: Rc<tally::Writer>,
     open: Cell<usize>,
     connections: Arc<Connections>,
+    stop: watch::Receiver<Option<Instant>>,
+    tls: Option<TlsAcceptor>,
+    /// Connections for which there is room, where the file does not say.
+    room: usize,
 }
 
 /// A route table with this worker's shards of each app's counts, made on first use.
@@ -130,15 +123,15 @@ impl LocalRoutes {
 ///
 /// # Errors
 /// Where the system gives no thread or no event queue.
-pub fn spawn(index: usize, gateway: Gateway, listeners: Vec<TcpListener>) -> io::Result<JoinHandle<usize>> {
+pub fn spawn(index: usize, gateway: Gateway, doors: Vec<Door>) -> io::Result<JoinHandle<usize>> {
     let mut builder = tokio::runtime::Builder::new_current_thread();
     let runtime = builder.enable_all().on_thread_unpark(clock::refresh).build()?;
     std::thread::Builder::new()
         .name(format!("worker-{index}"))
-        .spawn(move || LocalSet::new().block_on(&runtime, run(gateway, listeners)))
+        .spawn(move || LocalSet::new().block_on(&runtime, run(gateway, doors)))
 }
 
-async fn run(gateway: Gateway, listeners: Vec<TcpListener>) -> usize {
+async fn run(gateway: Gateway, doors: Vec<Door>) -> usize {
     let mut cache = Cache::new(Arc::clone(&gateway.routes));
     let local = LocalRoutes::new(Arc::clone(cache.load()));
     let worker = Rc::new(Worker {
@@ -148,25 +141,24 @@ async fn run(gateway: Gateway, listeners: Vec<TcpListener>) -> usize {
         unrouted: Rc::new(gateway.unrouted.writer()),
         open: Cell::new(0),
         connections: Arc::clone(&gateway.connections),
+        stop: gateway.stop.clone(),
+        tls: gateway.tls.clone(),
+        room: room(),
     });
     let mut accepting = tokio::task::JoinSet::new();
-    for listener in listeners {
-        accepting.spawn_local(Rc::clone(&worker).accept(listener, gateway.stop.clone()));
+    for door in doors {
+        accepting.spawn_local(Rc::clone(&worker).accept(door));
     }
     let deadline = stopped(gateway.stop.clone()).await;
     while accepting.join_next().await.is_some() {}
-    let all_closed = async {
-        loop {
-            // Listening first: what becomes empty after the look is heard.
-            let emptied = gateway.connections.emptied.notified();
-            if gateway.connections.open.load(Ordering::SeqCst) == 0 {
-                return;
-            }
-            emptied.await;
-        }
-    };
-    let _in_time = tokio::time::timeout_at(deadline, all_closed).await;
+    let _in_time = tokio::time::timeout_at(deadline, gateway.connections.emptied()).await;
     worker.open.get()
+}
+
+/// Half of the files that may be open: a request needs one for its client and one for its replica.
+fn room() -> usize {
+    let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    files.map_or(usize::MAX, |files| usize::try_from(files / 2).unwrap_or(usize::MAX).max(1))
 }
 
 /// Resolves to the deadline when the proxy is told to stop.
@@ -190,15 +182,16 @@ impl Worker {
         Rc::clone(&local)
     }
 
-    async fn accept(self: Rc<Self>, listener: TcpListener, stop: watch::Receiver<Option<Instant>>) {
-        let listener = match tokio::net::TcpListener::from_std(listener) {
+    async fn accept(self: Rc<Self>, door: Door) {
+        let secure = door.secure;
+        let listener = match Listening::new(door.socket) {
             Ok(listener) => listener,
             Err(error) => {
                 tracing::error!(%error, "cannot accept at a socket");
                 return;
             }
         };
-        let mut stopping = std::pin::pin!(stopped(stop.clone()));
+        let mut stopping = std::pin::pin!(stopped(self.stop.clone()));
         let mut failing = false;
         loop {
             let accepted = tokio::select! {
@@ -206,9 +199,9 @@ impl Worker {
                 _ = &mut stopping => break,
             };
             match accepted {
-                Ok((stream, peer)) => {
+                Ok((socket, peer)) => {
                     failing = false;
-                    self.welcome(stream, peer, &stop);
+                    self.welcome(socket, peer, secure);
                 }
                 Err(error) => {
                     // Out of files there are twenty a second: the first is for the operator.
@@ -222,65 +215,76 @@ impl Worker {
             }
         }
         // Closing the socket would reset what waits in it.
-        let Ok(listener) = listener.into_std() else { return };
-        for _ in 0..BACKLOG {
-            let Ok((stream, peer)) = listener.accept() else { return };
-            if let Ok(stream) = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream)) {
-                self.welcome(stream, peer, &stop);
-            }
+        for (socket, peer) in listener.rest() {
+            self.welcome(socket, peer, secure);
         }
     }
 
-    fn welcome(
-        self: &Rc<Self>,
-        stream: TcpStream,
-        peer: SocketAddr,
-        stop: &watch::Receiver<Option<Instant>>,
-    ) {
-        let _best_effort = stream.set_nodelay(true);
-        let _best_effort = SockRef::from(&stream).set_tcp_keepalive(&KEEPALIVE);
-        // Beside the count of those that are open: no further cache line is shared for it.
-        self.connections.accepted.fetch_add(1, Ordering::Relaxed);
-        let client = Client::new(stream, peer);
-        tokio::task::spawn_local(Rc::clone(self).serve(client, stop.clone()));
+    fn welcome(self: &Rc<Self>, socket: Socket, peer: Option<SocketAddr>, secure: bool) {
+        if let Socket::Tcp(stream) = &socket {
+            let _best_effort = stream.set_nodelay(true);
+            let _best_effort = SockRef::from(stream).set_tcp_keepalive(&KEEPALIVE);
+        }
+        self.connections.accept();
+        let most = self.routes().table.edge().clients.connections;
+        if self.connections.open() >= most.unwrap_or(self.room) {
+            self.turn_away(&socket, secure, Full::All);
+            return;
+        }
+        tokio::task::spawn_local(Rc::clone(self).serve(socket, peer, secure, self.keep_open()));
     }
 
-    async fn serve(self: Rc<Self>, client: Arc<Client>, stop: watch::Receiver<Option<Instant>>) {
-        let _open = self.keep_open();
-        let service = service_fn(|request| {
-            let (worker, client) = (Rc::clone(&self), Arc::clone(&client));
-            forward::answer(worker, client, request)
-        });
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(HEADER_TIMEOUT)
-            .max_header_size(MAX_HEAD)
-            .max_buf_size(MAX_HEAD + 8 * 1024)
-            .serve_connection(TokioIo::new(ClientStream::new(Arc::clone(&client))), service)
-            .with_upgrades();
-        let mut connection = std::pin::pin!(connection);
+    /// Closes a connection for which there is no room, with a word where that can be said without waiting.
+    fn turn_away(&self, socket: &Socket, secure: bool, full: Full) {
+        self.connections.refuse(full);
+        if !secure {
+            let _best_effort = socket.try_write(respond::FULL);
+        }
+        tracing::debug!(bound = full.name(), "a connection too many");
+    }
+
+    async fn serve(self: Rc<Self>, socket: Socket, peer: Option<SocketAddr>, secure: bool, open: Open) {
+        let _open = open;
+        let spec: Arc<ClientsSpec> = Arc::clone(&self.routes().table.edge().clients);
         // Told to end before it has read anything, the parser would close without a word.
         let chance = Instant::now() + LAST_CHANCE;
-        let mut stopping = std::pin::pin!(async {
+        let stop = self.stop.clone();
+        let mut stopping: Stopping = Box::pin(async move {
             stopped(stop).await;
             tokio::time::sleep_until(chance).await;
         });
-        let ended = tokio::select! {
-            ended = connection.as_mut() => ended,
-            () = &mut stopping => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
+        let tls = self.tls.as_ref().filter(|_| secure);
+        let arrived = tokio::select! {
+            // Apart, so that an idle connection does not keep the place for it.
+            arrived = Box::pin(arrive(socket, peer, tls, &spec)) => arrived,
+            () = &mut stopping => return,
+        };
+        let (client, transport) = match arrived {
+            Ok(arrived) => arrived,
+            Err(error) => {
+                tracing::debug!(?peer, %error, "a connection ended before it was one");
+                return;
             }
         };
-        if let Err(error) = ended {
-            tracing::debug!(peer = %client.peer, %error, "connection ended");
+        let of_client = match spec.connections_per_client {
+            Some(most) if !client.is_local() => match self.connections.of_client(client.ip(), most) {
+                Some(counted) => Some(counted),
+                None => return self.turn_away(client.socket(), secure, Full::Client),
+            },
+            _ => None,
+        };
+        if client.way().multiplexed {
+            Box::pin(http2::serve(&self, client, transport, &spec, stopping)).await;
+        } else {
+            http1::serve(&self, client, transport, &spec, stopping).await;
         }
+        drop(of_client);
     }
 
     /// Keeps the worker alive for as long as it lives, as an open connection does.
     pub fn keep_open(self: &Rc<Self>) -> Open {
         self.open.set(self.open.get() + 1);
-        self.connections.open.fetch_add(1, Ordering::SeqCst);
+        self.connections.enter();
         Open(Rc::clone(self))
     }
 }
@@ -291,9 +295,56 @@ pub struct Open(Rc<Worker>);
 impl Drop for Open {
     fn drop(&mut self) {
         self.0.open.set(self.0.open.get() - 1);
-        let connections = &self.0.connections;
-        if connections.open.fetch_sub(1, Ordering::SeqCst) == 1 {
-            connections.emptied.notify_waiters();
+        self.0.connections.leave();
+    }
+}
+
+/// A socket that connections are accepted from.
+enum Listening {
+    Tcp(TcpListener),
+    Unix(tokio::net::UnixListener),
+}
+
+impl Listening {
+    fn new(socket: Accepting) -> io::Result<Self> {
+        match socket {
+            Accepting::Tcp(socket) => TcpListener::from_std(socket).map(Self::Tcp),
+            Accepting::Unix(socket) => tokio::net::UnixListener::from_std(socket).map(Self::Unix),
+        }
+    }
+
+    async fn accept(&self) -> io::Result<(Socket, Option<SocketAddr>)> {
+        match self {
+            Self::Tcp(listener) => {
+                listener.accept().await.map(|(stream, peer)| (Socket::Tcp(stream), Some(peer)))
+            }
+            Self::Unix(listener) => listener.accept().await.map(|(stream, _)| (Socket::Unix(stream), None)),
+        }
+    }
+
+    /// What waits to be accepted.
+    fn rest(self) -> Vec<(Socket, Option<SocketAddr>)> {
+        let tcp = |(stream, peer): (std::net::TcpStream, _)| {
+            stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream)).map(|it| (it, peer))
+        };
+        let unix = |stream: std::os::unix::net::UnixStream| {
+            stream.set_nonblocking(true).and_then(|()| UnixStream::from_std(stream))
+        };
+        let most = usize::try_from(BACKLOG).unwrap_or_default();
+        match self {
+            Self::Tcp(listener) => {
+                let Ok(listener) = listener.into_std() else { return Vec::new() };
+                let waiting = std::iter::from_fn(|| listener.accept().ok()).take(most);
+                waiting
+                    .filter_map(|it| tcp(it).ok())
+                    .map(|(it, peer)| (Socket::Tcp(it), Some(peer)))
+                    .collect()
+            }
+            Self::Unix(listener) => {
+                let Ok(listener): io::Result<UnixListener> = listener.into_std() else { return Vec::new() };
+                let waiting = std::iter::from_fn(|| listener.accept().ok()).take(most);
+                waiting.filter_map(|(it, _)| unix(it).ok()).map(|it| (Socket::Unix(it), None)).collect()
+            }
         }
     }
 }

@@ -162,13 +162,11 @@ pub struct Started {
     pub created: Option<Duration>,
 }
 
-/// Where a replica's requests go.
+/// Where a replica's requests go. What is spoken there is the app's to say, not the replica's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {
     /// The socket.
     pub address: Address,
-    /// What is spoken there.
-    pub protocol: Protocol,
 }
 
 /// A socket's address.
@@ -187,13 +185,6 @@ impl fmt::Display for Address {
             Self::Unix(path) => path.display().fmt(f),
         }
     }
-}
-
-/// What is spoken to a replica.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Protocol {
-    /// HTTP/1.1.
-    Http1,
 }
 
 /// Memory that a replica holds.

@@ -4,15 +4,18 @@ use std::io;
 use std::task::Poll;
 
 use bytes::Bytes;
-use http::{Request, StatusCode};
+use http::{Request, StatusCode, Uri};
 use http_body_util::Empty;
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
+use hyper::client::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 
 use crate::config::spec::HealthSpec;
 use crate::runtime::{Address, Endpoint};
+
+/// What a check calls itself.
+const AGENT: &str = "pilotlight-probe";
 
 /// Why a replica was not reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,11 +37,9 @@ impl From<String> for Unreached {
 /// # Errors
 /// See [`Unreached`].
 pub async fn once(endpoint: &Endpoint, health: &HealthSpec, host: &str) -> Result<(), Unreached> {
-    tokio::time::timeout(health.timeout, attempt(endpoint, health.path.as_deref(), host))
-        .await
-        .unwrap_or_else(
-            |_| Err(format!("no answer from {} in {:?}", endpoint.address, health.timeout).into()),
-        )
+    tokio::time::timeout(health.timeout, attempt(endpoint, health, host)).await.unwrap_or_else(|_| {
+        Err(format!("no answer from {} in {:?}", endpoint.address, health.timeout).into())
+    })
 }
 
 /// Whether the failure to connect is the replica's. A shortage of our own (files, ports, memory) is not.
@@ -60,46 +61,71 @@ pub fn is_replicas(error: &io::Error) -> bool {
     )
 }
 
-async fn attempt(endpoint: &Endpoint, path: Option<&str>, host: &str) -> Result<(), Unreached> {
+async fn attempt(endpoint: &Endpoint, health: &HealthSpec, host: &str) -> Result<(), Unreached> {
     let refused = |error: io::Error| {
         let ours = !is_replicas(&error);
         let what = if ours { "cannot connect to" } else { "nothing listens at" };
         Unreached { why: format!("{what} {}: {error}", endpoint.address), ours }
     };
     match &endpoint.address {
-        Address::Tcp(address) => ask(TcpStream::connect(address).await.map_err(refused)?, path, host).await,
-        Address::Unix(socket) => ask(UnixStream::connect(socket).await.map_err(refused)?, path, host).await,
+        Address::Tcp(address) => ask(TcpStream::connect(address).await.map_err(refused)?, health, host).await,
+        Address::Unix(socket) => ask(UnixStream::connect(socket).await.map_err(refused)?, health, host).await,
     }
 }
 
 async fn ask(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    path: Option<&str>,
+    health: &HealthSpec,
     host: &str,
 ) -> Result<(), Unreached> {
-    let Some(path) = path else { return Ok(()) };
+    let Some(path) = health.path.as_deref() else { return Ok(()) };
     let bad = |error: &dyn std::fmt::Display| Unreached::from(format!("GET {path}: {error}"));
-    let (mut sender, connection) =
-        http1::handshake(TokioIo::new(stream)).await.map_err(|error| bad(&error))?;
-    let request = Request::get(path)
-        .header(http::header::HOST, host)
-        .header(http::header::USER_AGENT, "pilotlight-probe")
-        .body(Empty::<Bytes>::new())
-        .map_err(|error| bad(&error))?;
-    let mut answer = std::pin::pin!(sender.send_request(request));
-    let response = tokio::select! {
-        biased;
-        response = &mut answer => response.map_err(|error| bad(&error))?,
-        // An answer without a body, of a server that closes behind it, comes with the end of the connection.
-        _ = connection => match futures_util::poll!(answer) {
-            Poll::Ready(response) => response.map_err(|error| bad(&error))?,
-            Poll::Pending => return Err(bad(&"the connection ended")),
-        },
-    };
-    match response.status() {
+    let status =
+        if health.http2 { ask_http2(stream, path, host).await } else { ask_http1(stream, path, host).await };
+    match status.map_err(|error| bad(&error))? {
         status if status.is_success() || status.is_redirection() => Ok(()),
         status => Err(bad(&format_args!("{status}; {}", advice(status)))),
     }
+}
+
+/// What goes wrong with a check that has reached somebody.
+type Failed = Box<dyn std::error::Error + Send + Sync>;
+
+async fn ask_http2(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    path: &str,
+    host: &str,
+) -> Result<StatusCode, Failed> {
+    let (mut sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await?;
+    let uri = Uri::builder().scheme("http").authority(host).path_and_query(path).build()?;
+    let request = Request::get(uri).header(http::header::USER_AGENT, AGENT).body(Empty::<Bytes>::new())?;
+    tokio::select! {
+        response = sender.send_request(request) => Ok(response?.status()),
+        ended = connection => Err(ended.err().map_or_else(|| "the connection ended".into(), Into::into)),
+    }
+}
+
+async fn ask_http1(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    path: &str,
+    host: &str,
+) -> Result<StatusCode, Failed> {
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    let request = Request::get(path)
+        .header(http::header::HOST, host)
+        .header(http::header::USER_AGENT, AGENT)
+        .body(Empty::<Bytes>::new())?;
+    let mut answer = std::pin::pin!(sender.send_request(request));
+    let response = tokio::select! {
+        biased;
+        response = &mut answer => response?,
+        // An answer without a body, of a server that closes behind it, comes with the end of the connection.
+        _ = connection => match futures_util::poll!(answer) {
+            Poll::Ready(response) => response?,
+            Poll::Pending => return Err("the connection ended".into()),
+        },
+    };
+    Ok(response.status())
 }
 
 /// What to do about an app that answers its check like this.
@@ -116,7 +142,6 @@ fn advice(status: StatusCode) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::runtime::Protocol;
     use std::time::Duration;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
@@ -132,9 +157,9 @@ mod tests {
                 let _sent = stream.write_all(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n").await;
             }
         });
-        let endpoint = Endpoint { address, protocol: Protocol::Http1 };
+        let endpoint = Endpoint { address };
         let (path, timeout) = (Some("/health".to_owned()), Duration::from_secs(30));
-        let health = HealthSpec { path, interval: timeout, timeout, start_timeout: timeout };
+        let health = HealthSpec { http2: false, path, interval: timeout, timeout, start_timeout: timeout };
         for _ in 0..20 {
             assert_eq!(once(&endpoint, &health, "a").await, Ok(()));
         }

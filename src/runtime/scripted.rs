@@ -11,7 +11,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::mpsc;
 
 use super::{
-    Address, Change, Endpoint, Event, Exit, Found, MemoryUse, Protocol, ReplicaId, Reply, Revision, Runtime,
+    Address, Change, Endpoint, Event, Exit, Found, MemoryUse, ReplicaId, Reply, Revision, Runtime,
     RuntimeError, StartOrder, Started, Status, Unreached,
 };
 use crate::config::spec::{HealthSpec, Workload};
@@ -175,7 +175,7 @@ fn port_of(id: &ReplicaId) -> u16 {
 }
 
 fn endpoint(port: u16) -> Endpoint {
-    Endpoint { address: Address::Tcp(SocketAddr::from(([127, 0, 0, 1], port))), protocol: Protocol::Http1 }
+    Endpoint { address: Address::Tcp(SocketAddr::from(([127, 0, 0, 1], port))) }
 }
 
 fn status(port: u16, scene: Option<&Scene>) -> Status {

@@ -21,7 +21,7 @@ use prometheus_client::registry::{Registry, Unit};
 use self::apps::Apps;
 use crate::app::tally::Tally;
 use crate::control::Board;
-use crate::gateway::worker::Connections;
+use crate::gateway::connections::Connections;
 use crate::runtime::Runtime;
 
 /// All that is shown.

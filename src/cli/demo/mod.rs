@@ -20,7 +20,7 @@ use self::stage::{PlayError, Stage};
 use self::tell::{Teller, quote};
 use super::serve::{ORDERS, Order, Proxy, ServeArgs, StartError};
 use super::{ConfigArgs, RuntimeArg, logging, process_env};
-use crate::config::spec::{DockerSpec, LogFormat, LogSpec, RuntimeKind};
+use crate::config::spec::{DockerSpec, ListenAddress, LogFormat, LogSpec, RuntimeKind};
 use crate::config::{self, ADMIN, ConfigErrors};
 use crate::control::instance::{Instance, InstanceError};
 use crate::runtime::Runtime;
@@ -122,8 +122,12 @@ async fn perform(
     let (runtime, why) = choose(args.runtime, docker).await?;
     let file = place.furnish(runtime)?;
     let open = |public, admin| {
-        let config =
-            ConfigArgs { config: place.file(), listen: vec![public], admin: Some(admin), runtime: None };
+        let config = ConfigArgs {
+            config: place.file(),
+            listen: vec![ListenAddress::Tcp(public)],
+            admin: Some(admin),
+            runtime: None,
+        };
         let serve = ServeArgs { config, stop_replicas: true };
         let config = config::load(&place.file(), &serve.config.overrides(), &process_env)?;
         Ok::<_, DemoError>(Proxy::bind(config, Arc::clone(instance), serve)?)
@@ -136,6 +140,7 @@ async fn perform(
         opened => opened,
     }?;
     let (public, admin) = proxy.addresses();
+    let public = public.expect("it was opened at an address with a port");
     let stage = Stage::new(Teller::new(), public, admin);
     let played = async {
         introduce(&stage, &why, place, &file)?;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::app::clock::Millis;
 use crate::app::replica::Replica;
 use crate::config::spec::{HealthSpec, Origin};
-use crate::runtime::{Address, Endpoint, Protocol, Unreached};
+use crate::runtime::{Address, Endpoint, Unreached};
 
 /// Failed checks in a row before one that was up is taken out.
 const UNHEALTHY: u32 = 3;
@@ -88,7 +88,7 @@ pub enum Turn {
 
 impl Peer {
     fn new(address: SocketAddr, now: Millis) -> Self {
-        let replica = Replica::new(Endpoint { address: Address::Tcp(address), protocol: Protocol::Http1 });
+        let replica = Replica::new(Endpoint { address: Address::Tcp(address) });
         replica.gate().close();
         Self { replica, address, state: State::New, due: now, checking: false }
     }

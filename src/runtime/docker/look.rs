@@ -8,7 +8,7 @@ use bollard::models::{
 };
 
 use super::labels;
-use crate::runtime::{Address, Endpoint, Exit, Found, Protocol, ReplicaId, Status};
+use crate::runtime::{Address, Endpoint, Exit, Found, ReplicaId, Status};
 
 /// A replica in a list's answer. `None` without an ID. The list knows nothing of memory, so
 /// [`Exit::out_of_memory`] is never set here.
@@ -97,7 +97,7 @@ fn endpoint(
             given.into_iter().flatten().find_map(|address| address.parse().ok())?
         }
     };
-    Some(Endpoint { address: Address::Tcp(SocketAddr::new(address, port?)), protocol: Protocol::Http1 })
+    Some(Endpoint { address: Address::Tcp(SocketAddr::new(address, port?)) })
 }
 
 /// The code in `Exited (137) 3 minutes ago`.

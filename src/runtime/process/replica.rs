@@ -24,8 +24,7 @@ use super::port::PortClaim;
 use super::{procfs, warden};
 use crate::config::spec::{self, Workload};
 use crate::runtime::{
-    Address, Endpoint, Exit, MemoryUse, Protocol, ReplicaId, RuntimeError, StartOrder, Status,
-    WORKSPACE_VARIABLE,
+    Address, Endpoint, Exit, MemoryUse, ReplicaId, RuntimeError, StartOrder, Status, WORKSPACE_VARIABLE,
 };
 
 /// Variables of the proxy's that a replica sees: what finds programs and names the user. Everything else is
@@ -116,7 +115,7 @@ impl Replica {
             revision: order.revision.hash.clone(),
             index: order.index,
             output,
-            endpoint: Endpoint { address: Address::Tcp(address), protocol: Protocol::Http1 },
+            endpoint: Endpoint { address: Address::Tcp(address) },
             warden: keeper.warden,
             control,
             stopping,

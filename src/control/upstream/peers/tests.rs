@@ -4,7 +4,7 @@ use super::*;
 
 fn health(seconds: u64) -> HealthSpec {
     let (interval, timeout) = (Duration::from_secs(seconds), Duration::from_secs(1));
-    HealthSpec { path: None, interval, timeout, start_timeout: timeout }
+    HealthSpec { http2: false, path: None, interval, timeout, start_timeout: timeout }
 }
 
 fn origin(host: &str) -> Origin {

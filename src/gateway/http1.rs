@@ -1,0 +1,85 @@
+//! One client's connection, spoken to in HTTP/1.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use http::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+
+use crate::app::tally::Refusal;
+use crate::config::spec::ClientsSpec;
+use crate::gateway::client::Client;
+use crate::gateway::forward::{self, Sight};
+use crate::gateway::transport::{Tapped, Transport};
+use crate::gateway::worker::{Stopping, Worker};
+
+/// Fields that the parser has place for without asking for memory; more, or fewer, cost it some for each request.
+const FIELDS: usize = 100;
+
+/// Bytes of a body that may come along with a head.
+const BEHIND: usize = 8 * 1024;
+
+/// Serves requests until the connection ends.
+pub async fn serve(
+    worker: &Rc<Worker>,
+    client: Arc<Client>,
+    transport: Transport,
+    spec: &ClientsSpec,
+    stopping: Stopping,
+) {
+    let left = std::cell::Cell::new(spec.requests.unwrap_or(u64::MAX));
+    let service = service_fn(|request: Request<Incoming>| {
+        // Not within the future: the parser may read on before that is polled for the first time.
+        let flaw = client.begins();
+        left.set(left.get() - 1);
+        let sight = Sight { flaw, last: left.get() == 0 };
+        forward::answer(Rc::clone(worker), Arc::clone(&client), request, sight)
+    });
+    let mut builder = http1::Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(spec.idle_timeout)
+        .max_header_size(spec.header_bytes)
+        .max_buf_size(spec.header_bytes + BEHIND)
+        .preserve_header_case(spec.preserve_header_case);
+    if spec.headers > FIELDS {
+        builder.max_headers(spec.headers);
+    }
+    let io = TokioIo::new(Tapped::new(transport, Arc::clone(&client), spec.header_timeout));
+    let connection = builder.serve_connection(io, service).with_upgrades();
+    let mut connection = std::pin::pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = stopping => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        if let Some(why) = refusal(&client, &error) {
+            worker.unrouted.refused(why);
+        }
+        tracing::debug!(peer = %client.ip(), %error, "connection ended");
+    }
+}
+
+/// What the parser has refused by itself.
+fn refusal(client: &Client, error: &hyper::Error) -> Option<Refusal> {
+    if error.is_parse_too_large() {
+        Some(Refusal::HeaderTooLarge)
+    } else if error.is_parse() {
+        Some(Refusal::BadRequest)
+    } else if client.is_amid_head() && is_late(error) {
+        Some(Refusal::RequestTimeout)
+    } else {
+        None
+    }
+}
+
+fn is_late(error: &hyper::Error) -> bool {
+    let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<std::io::Error>());
+    source.is_some_and(|error| error.kind() == std::io::ErrorKind::TimedOut)
+}

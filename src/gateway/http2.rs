@@ -1,0 +1,217 @@
+//! One client's connection, spoken to in HTTP/2: many requests at once, each in a task of its own.
+//!
+//! Owns the bounds of what such a client may have us do: streams, windows, resets, how long it may be silent, and how
+//! long it may leave an answer untaken.
+
+use std::cell::Cell;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use hyper::rt::Executor;
+use hyper::server::conn::http2;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use crate::config::spec::ClientsSpec;
+use crate::gateway::client::Client;
+use crate::gateway::forward::{self, Sight};
+use crate::gateway::stall::Stall;
+use crate::gateway::transport::Transport;
+use crate::gateway::worker::{Stopping, Worker};
+
+/// Requests of one connection that are answered at once; the client waits with more.
+const STREAMS: u32 = 100;
+
+/// Bytes that a client may send of one request's body before the replica takes any.
+const STREAM_WINDOW: u32 = 256 * 1024;
+
+/// The same of all its requests together.
+const CONNECTION_WINDOW: u32 = 1024 * 1024;
+
+/// Bytes of an answer that wait for the client, for each request.
+const SEND_BUFFER: usize = 128 * 1024;
+
+/// Requests that a client may have taken back before anybody has looked at them; more, and the connection ends
+/// (CVE-2023-44487).
+const PENDING_RESETS: usize = 20;
+
+/// Requests that were reset because the client has broken the rules; more, and the connection ends.
+const ERROR_RESETS: usize = 64;
+
+/// How often a silent client is asked whether it is there, and how long it may take to say so.
+const PING: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(20));
+
+/// Serves requests until the connection ends.
+pub async fn serve(
+    worker: &Rc<Worker>,
+    client: Arc<Client>,
+    transport: Transport,
+    spec: &ClientsSpec,
+    stopping: Stopping,
+) {
+    let streams = Rc::new(Streams::new(spec));
+    let service = service_fn(|request| {
+        streams.count();
+        forward::answer(Rc::clone(worker), Arc::clone(&client), request, Sight::SOUND)
+    });
+    let connection = http2::Builder::new(Spawn(Rc::clone(&streams)))
+        .timer(TokioTimer::new())
+        .enable_connect_protocol()
+        .max_concurrent_streams(STREAMS)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_send_buf_size(SEND_BUFFER)
+        .max_pending_accept_reset_streams(PENDING_RESETS)
+        .max_local_error_reset_streams(ERROR_RESETS)
+        .max_header_list_size(u32::try_from(spec.header_bytes).unwrap_or(u32::MAX))
+        .keep_alive_interval(PING.0)
+        .keep_alive_timeout(PING.1)
+        .serve_connection(TokioIo::new(transport), service);
+    let mut connection = pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = stopping => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+        () = streams.enough(spec.idle_timeout) => {
+            connection.as_mut().graceful_shutdown();
+            // Who does not take leave in time is left.
+            tokio::time::timeout(spec.write_timeout, connection).await.unwrap_or(Ok(()))
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(peer = %client.ip(), %error, "connection ended");
+    }
+}
+
+/// The requests of one connection.
+struct Streams {
+    open: Cell<usize>,
+    /// When the last one that was alone has ended.
+    quiet_since: Cell<Instant>,
+    /// How many more there may be.
+    left: Cell<u64>,
+    spent: Notify,
+    patience: Duration,
+}
+
+impl Streams {
+    fn new(spec: &ClientsSpec) -> Self {
+        Self {
+            open: Cell::new(0),
+            quiet_since: Cell::new(Instant::now()),
+            left: Cell::new(spec.requests.unwrap_or(u64::MAX)),
+            spent: Notify::new(),
+            patience: spec.write_timeout,
+        }
+    }
+
+    fn count(&self) {
+        let left = self.left.get().saturating_sub(1);
+        self.left.set(left);
+        if left == 0 {
+            self.spent.notify_one();
+        }
+    }
+
+    /// Resolves when there has been no request for `idle`, or as many as one connection may carry.
+    async fn enough(&self, idle: Duration) {
+        let quiet = async {
+            loop {
+                let end = self.quiet_since.get() + idle;
+                if self.open.get() > 0 {
+                    tokio::time::sleep(idle).await;
+                } else if Instant::now() >= end {
+                    return;
+                } else {
+                    tokio::time::sleep_until(end).await;
+                }
+            }
+        };
+        tokio::select! {
+            () = quiet => {}
+            () = self.spent.notified() => {}
+        }
+    }
+}
+
+/// hyper's executor: each request is a task of this thread.
+#[derive(Clone)]
+struct Spawn(Rc<Streams>);
+
+impl<F: Future<Output = ()> + 'static> Executor<F> for Spawn {
+    fn execute(&self, stream: F) {
+        let open = OpenStream::new(Rc::clone(&self.0));
+        let stall = Stall::new(self.0.patience);
+        let watched = Watched { stream: Box::pin(stream), waiting: false, stall };
+        tokio::task::spawn_local(async move {
+            let _open = open;
+            watched.await;
+        });
+    }
+}
+
+struct OpenStream(Rc<Streams>);
+
+impl OpenStream {
+    fn new(streams: Rc<Streams>) -> Self {
+        streams.open.set(streams.open.get() + 1);
+        Self(streams)
+    }
+}
+
+impl Drop for OpenStream {
+    fn drop(&mut self) {
+        let open = self.0.open.get() - 1;
+        self.0.open.set(open);
+        if open == 0 {
+            self.0.quiet_since.set(Instant::now());
+        }
+    }
+}
+
+/// The task of one stream, which ends where its client leaves an answer untaken: its window may be closed while the
+/// connection's socket takes whatever else there is.
+struct Watched<F> {
+    stream: Pin<Box<F>>,
+    /// The last piece of the answer waits to be taken.
+    waiting: bool,
+    stall: Stall,
+}
+
+thread_local! {
+    /// Whether the answer of the stream that is polled now has last handed out a piece; `None`: it was not asked.
+    static HANDED_OUT: Cell<Option<bool>> = const { Cell::new(None) };
+}
+
+/// The answer that is polled now has handed out a piece, or has none yet.
+pub fn note_answer(handed_out: bool) {
+    HANDED_OUT.set(Some(handed_out));
+}
+
+impl<F: Future<Output = ()>> Future for Watched<F> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        HANDED_OUT.set(None);
+        if self.stream.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        if let Some(handed_out) = HANDED_OUT.get() {
+            self.waiting = handed_out;
+            self.stall.moved();
+        }
+        if self.waiting {
+            ready!(self.stall.poll_over(cx));
+            tracing::debug!("an answer was left untaken");
+            return Poll::Ready(());
+        }
+        Poll::Pending
+    }
+}
