@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use crate::admin;
 use crate::admin::metrics::{Metrics, Traffic};
 use crate::cli::{self, ConfigArgs, logging, process_env};
-use crate::config::spec::{Config, ListenAddress, ProxySpec};
+use crate::config::spec::{Config, EdgeSpec, ListenAddress, ProxySpec};
 use crate::config::{self, ConfigErrors};
 use crate::control::certificates::{self, CertificateError, Store};
 use crate::control::hosts::Hosts;
@@ -160,6 +160,8 @@ impl Proxy {
     async fn serve(self, orders: Option<mpsc::Receiver<Order>>) -> Result<(), StartError> {
         let Self { config, args, instance, listeners, tls, admin, admin_address } = self;
         let Config { proxy: spec, apps, edge, .. } = config;
+        let secure_port = secure_port(&listeners);
+        let edge = at_port(edge, secure_port);
         // Before anybody knows that there is somebody to be signalled.
         let mut orders = match orders {
             Some(orders) => orders,
@@ -201,7 +203,7 @@ impl Proxy {
         let workers = start_workers(spec.workers, &gateway, &listeners)?;
 
         while let Some(Order::Reload) = orders.recv().await {
-            reload(&args, &spec, &commands).await;
+            reload(&args, &spec, secure_port, &commands).await;
         }
         tracing::info!(timeout = ?spec.shutdown_timeout, "stopping: no new connections, what runs may finish");
         let _ended = commands.send(Command::Close).await;
@@ -257,6 +259,19 @@ fn public(listeners: &[Listener]) -> Option<SocketAddr> {
     })
 }
 
+/// The first port at which TLS is spoken.
+fn secure_port(listeners: &[Listener]) -> Option<u16> {
+    listeners.iter().filter(|listener| listener.secure).find_map(|listener| listener.address.port())
+}
+
+/// Who is sent to TLS is sent to where this process speaks it, whatever the file says by now.
+fn at_port(mut edge: EdgeSpec, port: Option<u16>) -> EdgeSpec {
+    if let (Some(redirect), Some(port)) = (&mut edge.https.redirect, port) {
+        *redirect = port;
+    }
+    edge
+}
+
 fn log_warnings(config: &Config) {
     for warning in &config.warnings {
         tracing::warn!("{warning}");
@@ -265,7 +280,12 @@ fn log_warnings(config: &Config) {
 
 /// Reads the file again. A bad one changes nothing, and neither does one whose apps are written for another runtime
 /// than the one that runs.
-async fn reload(args: &ServeArgs, running: &ProxySpec, commands: &mpsc::Sender<Command>) {
+async fn reload(
+    args: &ServeArgs,
+    running: &ProxySpec,
+    secure_port: Option<u16>,
+    commands: &mpsc::Sender<Command>,
+) {
     let (path, overrides) = (args.config.config.clone(), args.config.overrides());
     let loaded = tokio::task::spawn_blocking(move || config::load(&path, &overrides, &process_env)).await;
     match loaded {
@@ -283,7 +303,7 @@ async fn reload(args: &ServeArgs, running: &ProxySpec, commands: &mpsc::Sender<C
                 tracing::warn!("the proxy's own keys have changed: they take effect at the next start");
             }
             tracing::info!(apps = config.apps.len(), "reading the file again");
-            let _ended = commands.send(Command::Apply(config.apps, config.edge)).await;
+            let _ended = commands.send(Command::Apply(config.apps, at_port(config.edge, secure_port))).await;
         }
         Ok(Err(errors)) => tracing::error!("the file is not taken, nothing has changed:\n{errors}"),
         Err(error) => tracing::error!(%error, "reading the file again failed"),

@@ -46,6 +46,9 @@ const ERROR_RESETS: usize = 64;
 /// How often a silent client is asked whether it is there, and how long it may take to say so.
 const PING: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(20));
 
+/// How long a client without requests may take to hear that the connection ends.
+const LEAVE: Duration = Duration::from_secs(5);
+
 /// Serves requests until the connection ends.
 pub async fn serve(
     worker: &Rc<Worker>,
@@ -77,16 +80,23 @@ pub async fn serve(
         ended = connection.as_mut() => ended,
         () = stopping => {
             connection.as_mut().graceful_shutdown();
-            connection.await
+            leave(connection, &streams).await
         }
         () = streams.enough(spec.idle_timeout) => {
             connection.as_mut().graceful_shutdown();
-            // Who does not take leave in time is left.
-            tokio::time::timeout(spec.write_timeout, connection).await.unwrap_or(Ok(()))
+            leave(connection, &streams).await
         }
     };
     if let Err(error) = ended {
         tracing::debug!(peer = %client.ip(), %error, "connection ended");
+    }
+}
+
+/// Waits until the client has taken leave; where it does not, until all requests are done and it has had its time.
+async fn leave(connection: impl Future<Output = hyper::Result<()>>, streams: &Streams) -> hyper::Result<()> {
+    tokio::select! {
+        ended = connection => ended,
+        () = streams.quiet(LEAVE) => Ok(()),
     }
 }
 
@@ -122,21 +132,23 @@ impl Streams {
 
     /// Resolves when there has been no request for `idle`, or as many as one connection may carry.
     async fn enough(&self, idle: Duration) {
-        let quiet = async {
-            loop {
-                let end = self.quiet_since.get() + idle;
-                if self.open.get() > 0 {
-                    tokio::time::sleep(idle).await;
-                } else if Instant::now() >= end {
-                    return;
-                } else {
-                    tokio::time::sleep_until(end).await;
-                }
-            }
-        };
         tokio::select! {
-            () = quiet => {}
+            () = self.quiet(idle) => {}
             () = self.spent.notified() => {}
+        }
+    }
+
+    /// Resolves when there has been no request for `idle`.
+    async fn quiet(&self, idle: Duration) {
+        loop {
+            let end = self.quiet_since.get() + idle;
+            if self.open.get() > 0 {
+                tokio::time::sleep(idle).await;
+            } else if Instant::now() >= end {
+                return;
+            } else {
+                tokio::time::sleep_until(end).await;
+            }
         }
     }
 }

@@ -153,7 +153,7 @@ impl Exchange {
                 Ok(Err(mut error)) => {
                     *request = error.take_message();
                     let error = error.into_error();
-                    tracing::debug!(endpoint = %self.claim.replica().endpoint.address, %error, "no answer");
+                    tracing::debug!(endpoint = %self.claim.replica().endpoint.address, ?error, "no answer");
                     // A body that broke off is the client's doing and not the replica's.
                     let broken = self.progress.as_ref().and_then(|progress| progress.broken());
                     let reject = broken.unwrap_or(if error.is_parse() || speaks_another(&error) {

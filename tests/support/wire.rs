@@ -71,10 +71,10 @@ impl Wire {
         timeout(LIMIT, sending).await.expect("somebody reads").expect("the connection stands");
     }
 
-    /// Sends bytes to somebody who may close before the last of them.
-    pub(crate) async fn try_send(&mut self, bytes: impl AsRef<[u8]>) {
+    /// Sends bytes to somebody who may close before the last of them; says whether nobody has so far.
+    pub(crate) async fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> bool {
         let sending = self.stream.write_all(bytes.as_ref());
-        let _closed = timeout(LIMIT, sending).await.expect("somebody reads, or closes");
+        timeout(LIMIT, sending).await.expect("somebody reads, or closes").is_ok()
     }
 
     /// Says that nothing more will be sent.

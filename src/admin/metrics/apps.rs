@@ -91,8 +91,8 @@ fn refusals(encoder: &mut DescriptorEncoder, counted: &[(&str, &Counts)]) -> fmt
     for (app, counts) in counted {
         for (why, count) in Refusal::ALL.into_iter().zip(counts.refusals) {
             let is_possible = match why {
-                Refusal::BadRequest => true,
-                Refusal::NoRoute => *app == NO_APP,
+                Refusal::BadRequest | Refusal::RequestTimeout => true,
+                Refusal::NoRoute | Refusal::HeaderTooLarge | Refusal::UriTooLong => *app == NO_APP,
                 _ => *app != NO_APP,
             };
             if is_possible {

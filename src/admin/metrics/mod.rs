@@ -21,7 +21,7 @@ use prometheus_client::registry::{Registry, Unit};
 use self::apps::Apps;
 use crate::app::tally::Tally;
 use crate::control::Board;
-use crate::gateway::connections::Connections;
+use crate::gateway::connections::{Connections, Full};
 use crate::runtime::Runtime;
 
 /// All that is shown.
@@ -117,6 +117,19 @@ impl Collector for Connections {
         open.encode(encoder.encode_descriptor("connections_open", help, None, MetricType::Gauge)?)?;
         let help = "Clients' connections that were accepted.";
         let accepted = ConstCounter::new(self.accepted());
-        accepted.encode(encoder.encode_descriptor("connections_accepted", help, None, MetricType::Counter)?)
+        accepted.encode(encoder.encode_descriptor(
+            "connections_accepted",
+            help,
+            None,
+            MetricType::Counter,
+        )?)?;
+        let help = "Clients' connections that were closed at once, by the bound that they were too much for.";
+        let mut family = encoder.encode_descriptor("connections_refused", help, None, MetricType::Counter)?;
+        for full in Full::ALL {
+            family
+                .encode_family(&[("bound", full.name())])?
+                .encode_counter::<(), u64, u64>(&self.refused(full), None)?;
+        }
+        Ok(())
     }
 }

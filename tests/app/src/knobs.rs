@@ -49,6 +49,8 @@ pub(crate) enum Manner {
     Garbage,
     /// `MODE=two-lengths`: each answer has a length beside its chunks.
     TwoLengths,
+    /// `MODE=h2c`: HTTP/2 alone, as gRPC servers do.
+    H2c,
 }
 
 impl Knobs {
@@ -58,8 +60,9 @@ impl Knobs {
             (true, _) => Manner::Silent,
             (false, Some("garbage")) => Manner::Garbage,
             (false, Some("two-lengths")) => Manner::TwoLengths,
+            (false, Some("h2c")) => Manner::H2c,
             (false, None | Some("http")) => Manner::Http,
-            (false, Some(other)) => panic!("MODE={other}: not http, garbage or two-lengths"),
+            (false, Some(other)) => panic!("MODE={other}: not http, garbage, two-lengths or h2c"),
         };
         Self {
             port: number("LISTEN_PORT").or_else(|| number("PORT")).unwrap_or(8080),

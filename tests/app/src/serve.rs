@@ -8,9 +8,9 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::server::conn::http1;
+use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -95,6 +95,7 @@ fn listen(knobs: &Knobs) -> io::Result<TcpListener> {
 async fn converse(stream: TcpStream, knobs: Knobs, journal: Arc<Journal>, draining: watch::Receiver<bool>) {
     match knobs.manner {
         Manner::Http => http(stream, &knobs, journal, draining).await,
+        Manner::H2c => http2(stream, &knobs, journal, draining).await,
         Manner::Silent => unless_drained(raw::say_nothing(stream), draining).await,
         Manner::Garbage => unless_drained(raw::say_nonsense(stream), draining).await,
         Manner::TwoLengths => unless_drained(raw::say_two_lengths(stream), draining).await,
@@ -114,6 +115,22 @@ async fn http(stream: TcpStream, knobs: &Knobs, journal: Arc<Journal>, draining:
     let service = service_fn(move |request| routes.clone().answer(request));
     let mut connection = pin!(builder.serve_connection(TokioIo::new(wire), service).with_upgrades());
     // A connection's errors are its client's affair, and the journal has what became of the request.
+    tokio::select! {
+        _ = connection.as_mut() => {}
+        () = drained(draining) => {
+            connection.as_mut().graceful_shutdown();
+            let _ = connection.await;
+        }
+    }
+}
+
+async fn http2(stream: TcpStream, knobs: &Knobs, journal: Arc<Journal>, draining: watch::Receiver<bool>) {
+    let _ = stream.set_nodelay(true);
+    let (wire, spoil) = Wire::new(stream);
+    let routes = Routes { journal, ready_after: knobs.ready_after, spoil };
+    let service = service_fn(move |request| routes.clone().answer(request));
+    let builder = http2::Builder::new(TokioExecutor::new());
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(wire), service));
     tokio::select! {
         _ = connection.as_mut() => {}
         () = drained(draining) => {

@@ -1,0 +1,22 @@
+//! What clients may speak: TLS, HTTP/2, gRPC, a PROXY header, a Unix socket; and how much of it.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod certificates;
+mod front;
+mod grpc;
+mod h2;
+mod http2;
+mod limits;
+mod tls;
+mod unix;
+mod websockets;
+
+use support::proxy::{Proxy, Setup};
+use support::yaml;
+
+/// A proxy with one app, whose replica has these variables.
+async fn proxy(env: &[(&str, &str)], keys: &str) -> Proxy {
+    Setup::process(&yaml::app(env, keys)).start().await
+}
