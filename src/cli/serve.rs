@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use crate::admin;
 use crate::admin::metrics::{Metrics, Traffic};
+use crate::app::affinity::Secret;
 use crate::cli::{self, ConfigArgs, logging, process_env};
 use crate::config::spec::{Config, ProxySpec};
 use crate::config::{self, ConfigErrors};
@@ -168,6 +169,7 @@ impl Proxy {
             stop: stopping,
             connections: traffic.connections,
             unrouted: traffic.unrouted,
+            secret: Secret::of(&instance.identity.key),
         };
         let workers = start_workers(spec.workers, &gateway, &listeners)?;
 

@@ -2,8 +2,10 @@
 //! or takes a lock that the control plane holds while it waits.
 
 pub mod account;
+pub mod affinity;
 pub mod body;
 pub mod client;
+pub mod ejection;
 pub mod forward;
 pub mod headers;
 pub mod listener;

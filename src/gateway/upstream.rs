@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use crate::app::clock;
 use crate::app::replica::Claim;
 use crate::gateway::body::{Progress, Upload};
+use crate::gateway::ejection;
 use crate::gateway::pool::{Lease, Pool, Sender};
 use crate::gateway::respond::Reject;
 use crate::runtime::{Address, Endpoint, reach};
@@ -59,7 +60,7 @@ impl Exchange {
             if !matches!(ready, Ok(Ok(()))) {
                 continue;
             }
-            match self.send(&mut sender, request).await {
+            match self.send(&mut sender, request, Connection::Kept).await {
                 Ok(response) => return Ok(self.answered(response, sender)),
                 // The server had closed it meanwhile; another, or a new one, will do.
                 Err(_) if request.is_some() => {}
@@ -79,19 +80,21 @@ impl Exchange {
             Ok(Err(error)) => return Err(self.unconnected(&error)),
             Err(_elapsed) => return Err(self.unconnected(&io::ErrorKind::TimedOut.into())),
         };
-        let response = self.send(&mut sender, request).await?;
+        let response = self.send(&mut sender, request, Connection::New).await?;
         Ok(self.answered(response, sender))
     }
 
     fn unconnected(&self, error: &io::Error) -> Reject {
         tracing::debug!(endpoint = %self.claim.replica().endpoint.address, %error, "cannot connect");
-        if reach::is_replicas(error) {
-            self.claim.report_unreachable();
+        // Who finds it closed has met with what another has reported.
+        if reach::is_replicas(error) && self.claim.report_unreachable() {
+            ejection::note_failure(&self.claim);
         }
         Reject::UpstreamConnect
     }
 
     fn answered(self, response: Response<Incoming>, sender: Sender) -> (Response<Incoming>, Lease) {
+        self.claim.report_answered();
         // Where an answer with both framings ends is in doubt, and so is what follows it, RFC 9112 section 6.3.
         let headers = response.headers();
         let in_doubt = headers.contains_key(TRANSFER_ENCODING) && headers.contains_key(CONTENT_LENGTH);
@@ -104,6 +107,7 @@ impl Exchange {
         &self,
         sender: &mut Sender,
         request: &mut Option<Request<Upload>>,
+        connection: Connection,
     ) -> Result<Response<Incoming>, Reject> {
         let sent = request.take().expect("it is there until it is sent, and again where it was not");
         let mut answer = std::pin::pin!(sender.try_send_request(sent));
@@ -123,6 +127,9 @@ impl Exchange {
                     } else {
                         Reject::UpstreamConnect
                     };
+                    if connection.tells(&reject) {
+                        ejection::note_failure(&self.claim);
+                    }
                     return Err(reject);
                 }
                 Err(_elapsed) => match self.put_off() {
@@ -143,6 +150,27 @@ impl Exchange {
             None => self.deadline + progress.took(),
         };
         (later > now).then_some(later)
+    }
+}
+
+/// Which kind of connection a request is sent on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Connection {
+    /// Made for it.
+    New,
+    /// One that had been idle.
+    Kept,
+}
+
+impl Connection {
+    /// Whether such an end of it tells something of the replica: servers close what is idle as they like, and a request
+    /// may be on its way just then.
+    fn tells(self, reject: &Reject) -> bool {
+        match reject {
+            Reject::UpstreamProtocol => true,
+            Reject::UpstreamConnect => self == Self::New,
+            _ => false,
+        }
     }
 }
 

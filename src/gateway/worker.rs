@@ -20,6 +20,9 @@ use tokio::sync::{Notify, watch};
 use tokio::task::LocalSet;
 use tokio::time::Instant;
 
+use crate::app::affinity::Secret;
+use crate::app::budget::Budget;
+use crate::app::clock::Millis;
 use crate::app::tally::{self, Tally};
 use crate::app::{clock, meter};
 use crate::gateway::client::{Client, ClientStream, MAX_HEAD};
@@ -57,6 +60,8 @@ pub struct Gateway {
     pub connections: Arc<Connections>,
     /// What becomes of requests that belong to no app.
     pub unrouted: Arc<Tally>,
+    /// What clients' tokens of their replicas are made with.
+    pub secret: Secret,
 }
 
 /// Clients' connections at all workers. A worker stays until none is open, since another may use upstream
@@ -90,6 +95,8 @@ pub struct Worker {
     pub pool: Rc<Pool>,
     /// Its shard of what becomes of requests that belong to no app.
     pub unrouted: Rc<tally::Writer>,
+    /// What clients' tokens of their replicas are made with.
+    pub secret: Secret,
     open: Cell<usize>,
     connections: Arc<Connections>,
 }
@@ -105,6 +112,7 @@ struct Writers {
     meter: meter::Writer,
     /// Shared with the exchanges under way, which may outlive the table.
     tally: Rc<tally::Writer>,
+    budget: Budget,
 }
 
 impl LocalRoutes {
@@ -115,14 +123,22 @@ impl LocalRoutes {
 
     /// Counts a request of the app at `entry`; gives where to count what becomes of it.
     #[must_use]
-    pub fn record(&self, entry: usize, now: u64) -> Rc<tally::Writer> {
+    pub fn record(&self, entry: usize, now: Millis) -> Rc<tally::Writer> {
         let mut writers = self.writers[entry].borrow_mut();
         let writers = writers.get_or_insert_with(|| {
             let entry = self.table.entry(entry);
-            Writers { meter: entry.policy.meter.writer(), tally: Rc::new(entry.app.tally().writer()) }
+            let (meter, tally) = (entry.policy.meter.writer(), Rc::new(entry.app.tally().writer()));
+            Writers { meter, tally, budget: Budget::default() }
         });
-        writers.meter.record(now);
+        writers.meter.record(now.0);
+        writers.budget.request(now);
         Rc::clone(&writers.tally)
+    }
+
+    /// Whether a request of the app at `entry` that was recorded may be sent a second time, see [`Budget`].
+    #[must_use]
+    pub fn may_repeat(&self, entry: usize, now: Millis) -> bool {
+        self.writers[entry].borrow().as_ref().is_some_and(|writers| writers.budget.spend(now))
     }
 }
 
@@ -146,6 +162,7 @@ async fn run(gateway: Gateway, listeners: Vec<TcpListener>) -> usize {
         local: RefCell::new(local),
         pool: Pool::new(gateway.shared.clone()),
         unrouted: Rc::new(gateway.unrouted.writer()),
+        secret: gateway.secret,
         open: Cell::new(0),
         connections: Arc::clone(&gateway.connections),
     });
