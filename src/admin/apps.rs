@@ -28,6 +28,8 @@ pub struct AppView {
     pub desired: u32,
     /// Replicas that take requests.
     pub ready: u32,
+    /// Of those, how many are passed over because requests to them fail.
+    pub ejected: u32,
     /// Replicas on the way there.
     pub starting: u32,
     /// Replicas on the way out.
@@ -116,6 +118,7 @@ fn show(view: &View, status: &Status) -> AppView {
         retiring: view.retiring,
         desired: status.desired,
         ready: status.ready,
+        ejected: status.ejected(),
         starting: status.starting,
         draining: status.draining,
         frozen,

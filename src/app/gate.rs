@@ -64,6 +64,11 @@ impl Gate {
         count(self.0.fetch_or(CLOSED, Ordering::SeqCst))
     }
 
+    /// Lets nobody in any more; whether it did until now.
+    pub fn close_first(&self) -> bool {
+        self.0.fetch_or(CLOSED, Ordering::SeqCst) & CLOSED == 0
+    }
+
     /// Closes only if nobody is inside; whether it did.
     pub fn close_if_empty(&self) -> bool {
         let close = |word| (word & (CLOSED | COUNT) == 0).then_some(word | CLOSED);

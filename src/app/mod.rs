@@ -3,7 +3,11 @@
 //! The data plane claims, holds and counts here; the supervisor publishes replicas and refusals. Nothing here
 //! waits on I/O, and no lock is held across an await.
 
+pub mod affinity;
+mod balance;
+pub mod budget;
 pub mod clock;
+pub mod ejection;
 pub mod gate;
 pub mod histogram;
 pub mod hold;
@@ -19,6 +23,8 @@ use std::time::Duration;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::sync::Notify;
 
+use crate::app::affinity::Wish;
+use crate::app::balance::Scale;
 use crate::app::clock::Millis;
 use crate::app::hold::{Hold, QueueFull};
 use crate::app::meter::Meter;
@@ -37,6 +43,8 @@ pub struct App {
     hold: Hold<Claim, Arc<Trouble>>,
     /// Requests in flight on one replica; changed by a reload.
     limit: AtomicU64,
+    /// How long a replica that has just become ready takes to warm up, in milliseconds; changed by a reload.
+    slow_start: AtomicU64,
     /// Why requests get no replica, as far as is known.
     trouble: ArcSwapOption<Trouble>,
     /// When the first request since the app went out came to the hold queue; 0: none yet.
@@ -147,6 +155,7 @@ impl App {
             ready: ArcSwap::from_pointee(Vec::new()),
             hold: Hold::default(),
             limit: AtomicU64::new(u64::from(u32::MAX)),
+            slow_start: AtomicU64::new(0),
             trouble: ArcSwapOption::empty(),
             woken_at: AtomicU64::new(0),
             tally,
@@ -157,7 +166,13 @@ impl App {
     /// A claim on a replica, at once or never: nothing for a newcomer while others wait.
     #[must_use]
     pub fn claim(self: &Arc<Self>) -> Option<Claim> {
-        if self.hold.waiting() > 0 { None } else { self.claim_any() }
+        self.claim_as(&Wish::default())
+    }
+
+    /// The same for a request that would have a certain replica, where that has room; else it gets another.
+    #[must_use]
+    pub fn claim_as(self: &Arc<Self>, wish: &Wish<'_>) -> Option<Claim> {
+        if self.hold.waiting() > 0 { None } else { self.claim_any(wish) }
     }
 
     /// A place in the hold queue, unless `max` wait already or whoever comes now is refused.
@@ -173,7 +188,7 @@ impl App {
         // Before the queue is tried: that it is full, or has no place at all, is a wake too.
         let _first =
             self.woken_at.compare_exchange(0, clock::coarse().0.max(1), Ordering::Relaxed, Ordering::Relaxed);
-        let queued = self.hold.enqueue(max, || self.claim_any());
+        let queued = self.hold.enqueue(max, || self.claim_any(&Wish::default()));
         self.call();
         queued.map_err(|QueueFull| Denied::QueueFull)
     }
@@ -194,26 +209,23 @@ impl App {
         }
     }
 
-    /// Of two picked at random the one with fewer requests; where neither has room, any that has.
-    fn claim_any(self: &Arc<Self>) -> Option<Claim> {
-        let ready = self.ready.load();
+    /// Whichever replica suits best, see [`balance`].
+    fn claim_any(self: &Arc<Self>, wish: &Wish<'_>) -> Option<Claim> {
         let limit = self.limit();
+        let scale = Scale::new(limit, Duration::from_millis(self.slow_start.load(Ordering::Relaxed)));
         let take = |replica: &Arc<Replica>| Claim::take(self, replica, limit);
-        match ready.as_slice() {
-            [] => None,
-            [only] => take(only),
-            many => {
-                let (a, b) = two_of(many.len());
-                let (a, b) = if many[b].gate().inside() < many[a].gate().inside() { (b, a) } else { (a, b) };
-                take(&many[a]).or_else(|| take(&many[b])).or_else(|| many.iter().find_map(take))
-            }
-        }
+        balance::choose(&self.ready.load(), wish, &self.name, scale, take)
+    }
+
+    /// Whether another replica than this one serves.
+    fn has_other_than(&self, replica: &Replica) -> bool {
+        self.ready.load().iter().any(|other| other.key != replica.key && other.is_in())
     }
 
     /// Gives what has become free to whoever waits.
     pub fn pass_on(self: &Arc<Self>) {
         if self.hold.waiting() > 0 {
-            self.hold.dispatch(|| self.claim_any());
+            self.hold.dispatch(|| self.claim_any(&Wish::default()));
         }
     }
 
@@ -248,6 +260,11 @@ impl App {
     pub fn set_limit(self: &Arc<Self>, limit: Option<u32>) {
         self.limit.store(u64::from(limit.unwrap_or(u32::MAX)), Ordering::Relaxed);
         self.pass_on();
+    }
+
+    /// Changes how long a replica takes to warm up.
+    pub fn set_slow_start(&self, time: Duration) {
+        self.slow_start.store(clock::millis(time), Ordering::Relaxed);
     }
 
     /// How many requests wait.
@@ -285,11 +302,4 @@ impl App {
     pub async fn called(&self) {
         self.supervisor.notified().await;
     }
-}
-
-/// Two different places below `len` (at least 2), at random.
-fn two_of(len: usize) -> (usize, usize) {
-    let a = fastrand::usize(..len);
-    let b = fastrand::usize(..len - 1);
-    (a, if b >= a { b + 1 } else { b })
 }

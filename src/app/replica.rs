@@ -1,8 +1,13 @@
 //! A replica as the data plane sees it: an endpoint behind a gate, and the claim that lets one request use it.
 //! Starting and stopping it is the supervisor's business alone.
 
+use std::sync::OnceLock;
+use std::time::Duration;
+
 use crate::app::App;
+use crate::app::affinity::{self, Secret, Token};
 use crate::app::clock::{self, Millis};
+use crate::app::ejection::{Ejection, TimeOut};
 use crate::app::gate::{Gate, Left};
 use crate::runtime::Endpoint;
 use crate::sync::{Arc, AtomicU64, Ordering};
@@ -18,16 +23,33 @@ pub struct Replica {
     /// When a request last ended here, in [`Millis`]; 0: none has. Written beside the gate's word, whose cache
     /// line the leaver owns anyway.
     last_ended: AtomicU64,
+    ejection: Ejection,
+    /// When it became ready, in [`Millis`]; 0: long ago.
+    ready_since: AtomicU64,
+    /// Its endpoint as a number, by which requests fall to it.
+    place: u64,
+    /// Made when somebody asks for it.
+    token: OnceLock<Token>,
 }
 
 static NEXT_KEY: AtomicU64 = AtomicU64::new(1);
 
 impl Replica {
-    /// A replica with an open gate.
+    /// A replica with an open gate, which has been ready for long.
     #[must_use]
     pub fn new(endpoint: Endpoint) -> Arc<Self> {
         let key = NEXT_KEY.fetch_add(1, Ordering::Relaxed);
-        Arc::new(Self { key, endpoint, gate: Gate::new(), last_ended: AtomicU64::new(0) })
+        let place = affinity::number(endpoint.address.to_string());
+        Arc::new(Self {
+            key,
+            endpoint,
+            gate: Gate::new(),
+            last_ended: AtomicU64::new(0),
+            ejection: Ejection::new(),
+            ready_since: AtomicU64::new(0),
+            place,
+            token: OnceLock::new(),
+        })
     }
 
     /// Its admission word.
@@ -36,13 +58,50 @@ impl Replica {
         &self.gate
     }
 
+    /// Whether it is passed over.
+    #[must_use]
+    pub fn ejection(&self) -> &Ejection {
+        &self.ejection
+    }
+
     /// When a request last ended here.
     #[must_use]
     pub fn last_ended(&self) -> Option<Millis> {
-        match self.last_ended.load(Ordering::Relaxed) {
-            0 => None,
-            at => Some(Millis(at)),
-        }
+        read(&self.last_ended)
+    }
+
+    /// It has just been started: it warms up from now on.
+    pub fn warm_up(&self, now: Millis) {
+        self.ready_since.store(now.0, Ordering::Relaxed);
+    }
+
+    /// Since when it warms up; `None`: it was ready before anybody looked.
+    #[must_use]
+    pub fn ready_since(&self) -> Option<Millis> {
+        read(&self.ready_since)
+    }
+
+    pub(super) fn place(&self) -> u64 {
+        self.place
+    }
+
+    /// What stands for it towards clients of its app.
+    #[must_use]
+    pub fn token(&self, secret: &Secret, app: &str) -> Token {
+        *self.token.get_or_init(|| secret.token(app, &self.endpoint.address))
+    }
+
+    /// Whether requests may go there as a matter of course.
+    pub(super) fn is_in(&self) -> bool {
+        !self.gate.is_closed() && !self.ejection.is_out()
+    }
+}
+
+/// A time, where 0 stands for none.
+fn read(at: &AtomicU64) -> Option<Millis> {
+    match at.load(Ordering::Relaxed) {
+        0 => None,
+        at => Some(Millis(at)),
     }
 }
 
@@ -52,6 +111,8 @@ pub struct Claim {
     app: Arc<App>,
     replica: Arc<Replica>,
     generation: u32,
+    /// Taken although the replica is out, for want of others.
+    trial: bool,
 }
 
 impl Claim {
@@ -59,7 +120,8 @@ impl Claim {
     #[must_use]
     pub fn take(app: &Arc<App>, replica: &Arc<Replica>, limit: u32) -> Option<Self> {
         let generation = replica.gate.enter(limit)?;
-        Some(Self { app: Arc::clone(app), replica: Arc::clone(replica), generation })
+        let trial = replica.ejection.is_out();
+        Some(Self { app: Arc::clone(app), replica: Arc::clone(replica), generation, trial })
     }
 
     /// What is claimed.
@@ -80,10 +142,27 @@ impl Claim {
         self.generation
     }
 
-    /// Closes the replica's gate because it cannot be reached, and asks the supervisor to look.
-    pub fn report_unreachable(&self) {
-        self.replica.gate.close();
+    /// Closes the replica's gate because it cannot be reached, and asks the supervisor to look. Whether it was this
+    /// that closed it: of those who find out together one counts.
+    #[expect(clippy::must_use_candidate, reason = "it is called for what it does")]
+    pub fn report_unreachable(&self) -> bool {
+        let first = self.replica.gate.close_first();
         self.app.call();
+        first
+    }
+
+    /// The replica has failed this request. Gives its time out where that begins now: to be run to its end.
+    #[must_use]
+    pub fn report_failed(&self) -> Option<Ejected> {
+        let others = || self.app.has_other_than(&self.replica);
+        let TimeOut { round, time } = self.replica.ejection.failed(others)?;
+        self.app.tally().note_ejection();
+        Some(Ejected { app: Arc::clone(&self.app), replica: Arc::clone(&self.replica), round, time })
+    }
+
+    /// The replica has answered this request.
+    pub fn report_answered(&self) {
+        self.replica.ejection.answered(self.trial);
     }
 }
 
@@ -95,5 +174,28 @@ impl Drop for Claim {
             Left::Closing => {}
             Left::Empty => self.app.call(),
         }
+    }
+}
+
+/// A replica's time out, which somebody has to bring to its end.
+#[derive(Debug)]
+pub struct Ejected {
+    app: Arc<App>,
+    /// Who is out.
+    pub replica: Arc<Replica>,
+    round: u64,
+    /// For how long.
+    pub time: Duration,
+}
+
+impl Ejected {
+    /// Waits for the end and lets the replica serve again, whoever waits for one first. Whether it was still out.
+    pub async fn run(&self) -> bool {
+        tokio::time::sleep(self.time).await;
+        let ended = self.replica.ejection.end(self.round);
+        if ended {
+            self.app.pass_on();
+        }
+        ended
     }
 }

@@ -114,9 +114,39 @@ impl Cut {
     }
 }
 
+/// What became of the wish to send a request once more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Again {
+    /// Sent: the replica before had provably not got it.
+    Unsent,
+    /// Sent: the replica before may have got it.
+    Repeated,
+    /// Not sent: it might have been, but too many were of late.
+    Refused,
+}
+
+impl Again {
+    /// All of them, as [`Counts::again`] counts them.
+    pub const ALL: [Self; 3] = [Self::Unsent, Self::Repeated, Self::Refused];
+
+    /// For people.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Unsent => "unsent",
+            Self::Repeated => "repeated",
+            Self::Refused => "refused",
+        }
+    }
+}
+
 /// What has become of the requests of one app, or of those that belong to none.
 #[derive(Debug, Default)]
-pub struct Tally(Shards<Shard>);
+pub struct Tally {
+    shards: Shards<Shard>,
+    /// Replicas that were taken out. Rare: no shard is needed.
+    ejections: AtomicU64,
+}
 
 /// One worker's counts, apart from whatever another thread writes.
 #[derive(Debug)]
@@ -125,6 +155,7 @@ struct Shard {
     statuses: [AtomicU64; STATUSES.len()],
     refusals: [AtomicU64; Refusal::ALL.len()],
     cuts: [AtomicU64; Cut::ALL.len()],
+    again: [AtomicU64; Again::ALL.len()],
     took: Histogram,
     held: Histogram,
 }
@@ -142,6 +173,10 @@ pub struct Counts {
     pub refusals: [u64; Refusal::ALL.len()],
     /// Answers that were broken off, by [`Cut::ALL`].
     pub cuts: [u64; Cut::ALL.len()],
+    /// Requests that were to be sent once more, by [`Again::ALL`].
+    pub again: [u64; Again::ALL.len()],
+    /// Replicas that were passed over for a while because they failed.
+    pub ejections: u64,
     /// From each request's head to the end of its exchange.
     pub took: Times,
     /// In the hold queue, for those that were in it.
@@ -153,10 +188,11 @@ impl Tally {
     #[must_use]
     pub fn writer(&self) -> Writer {
         let zeros = || AtomicU64::new(0);
-        Writer(self.0.take(|| Shard {
+        Writer(self.shards.take(|| Shard {
             statuses: std::array::from_fn(|_| zeros()),
             refusals: std::array::from_fn(|_| zeros()),
             cuts: std::array::from_fn(|_| zeros()),
+            again: std::array::from_fn(|_| zeros()),
             took: Histogram::default(),
             held: Histogram::default(),
         }))
@@ -165,9 +201,17 @@ impl Tally {
     /// What was counted so far; `None` where no request ever came.
     #[must_use]
     pub fn read(&self) -> Option<Counts> {
-        let mut sum = None;
-        self.0.for_each(|shard| shard.add_to(sum.get_or_insert_default()));
+        let mut sum: Option<Counts> = None;
+        self.shards.for_each(|shard| shard.add_to(sum.get_or_insert_default()));
+        if let Some(sum) = &mut sum {
+            sum.ejections = self.ejections.load(Ordering::Relaxed);
+        }
         sum
+    }
+
+    /// A replica is passed over from now on.
+    pub fn note_ejection(&self) {
+        self.ejections.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -181,6 +225,7 @@ impl Shard {
         add(&mut sum.statuses, &self.statuses);
         add(&mut sum.refusals, &self.refusals);
         add(&mut sum.cuts, &self.cuts);
+        add(&mut sum.again, &self.again);
         sum.took += self.took.read();
         sum.held += self.held.read();
     }
@@ -203,6 +248,11 @@ impl Writer {
     /// An answer has no last byte.
     pub fn cut(&self, by: Cut) {
         add(&self.0.cuts[by as usize], 1);
+    }
+
+    /// A request was to be sent once more.
+    pub fn again(&self, what: Again) {
+        add(&self.0.again[what as usize], 1);
     }
 
     /// A request was in the hold queue for so long.

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use crate::admin;
 use crate::admin::metrics::{Metrics, Traffic};
+use crate::app::affinity::Secret;
 use crate::cli::{self, ConfigArgs, logging, process_env};
 use crate::config::spec::{Config, EdgeSpec, ListenAddress, ProxySpec};
 use crate::config::{self, ConfigErrors};
@@ -196,6 +197,7 @@ impl Proxy {
             connections: traffic.connections,
             unrouted: traffic.unrouted,
             tls: tls.clone().map(certificates::acceptor).transpose()?,
+            secret: Secret::of(&instance.identity.key),
         };
         let watching = tls.zip(spec.tls.as_ref()).map(|(store, tls)| {
             tokio::spawn(certificates::watch(store, tls.certificates.clone())).abort_handle()

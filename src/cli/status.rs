@@ -178,7 +178,12 @@ fn cells(app: &AppView) -> [String; 8] {
 
 /// `2 of 4, 1 starting`: those that take requests, of those that are wanted.
 fn replicas(app: &AppView) -> String {
-    let others = [(app.starting, "starting"), (app.draining, "draining"), (app.frozen, "frozen")];
+    let others = [
+        (app.ejected, "failing"),
+        (app.starting, "starting"),
+        (app.draining, "draining"),
+        (app.frozen, "frozen"),
+    ];
     let others = others.into_iter().filter(|(count, _)| *count > 0);
     let parts = others.map(|(count, what)| format!("{count} {what}"));
     let all: Vec<_> = std::iter::once(format!("{} of {}", app.ready, app.desired)).chain(parts).collect();
@@ -208,6 +213,7 @@ mod tests {
             retiring: false,
             desired: 0,
             ready: 0,
+            ejected: 0,
             starting: 0,
             draining: 0,
             frozen: 0,
@@ -251,15 +257,17 @@ mod tests {
             reason: "exited with code 1\nits last lines".to_owned(),
             ..app("a-long-name", State::Out)
         };
+        let failing = AppView { desired: 2, ready: 2, ejected: 1, ..app("flaky", State::Lit) };
         let frozen = AppView { frozen: 2, ..app("asleep", State::Pilot) };
         let upstream = AppView { metric: None, target: None, ..app("db", State::Lit) };
         let leaving = AppView { retiring: true, draining: 1, ..app("old", State::Lit) };
         assert_eq!(
-            table(&[busy(), failed, frozen, upstream, leaving], PLAIN),
+            table(&[busy(), failed, failing, frozen, upstream, leaving], PLAIN),
             "\
 APP          STATE    REPLICAS            RATE      TARGET      IN FLIGHT  HELD  LAST DECISION
 shop         lit      3 of 4, 1 starting  37.0 rps  10 rps      12         2     rps 37.0 / target 10 → 4
 a-long-name  out      0 of 1              0.0 rps   70 % cpu    0          0     exited with code 1
+flaky        lit      2 of 2, 1 failing   0.0 rps   10 rps      0          0     no request yet
 asleep       pilot    0 of 0, 2 frozen    0.0 rps   10 rps      0          0     no request yet
 db           lit      0 of 0              0.0 rps   not scaled  0          0     no request yet
 old          leaving  0 of 0, 1 draining  0.0 rps   10 rps      0          0     no request yet

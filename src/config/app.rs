@@ -83,6 +83,8 @@ impl Context {
             body_timeout: time(file.body_timeout, 60),
             hold: hold(file.hold.or_default(), if file.upstream.is_absent() { 60 } else { 10 }),
             max_concurrency: file.max_concurrency.get().map(|limit| limit.u32()),
+            affinity: file.affinity.get().cloned(),
+            slow_start: time(file.slow_start, 0),
             keep_alive: time(file.keep_alive, 4),
             drain_timeout: time(file.drain_timeout, 30),
             stop_grace: time(file.stop_grace, 10),

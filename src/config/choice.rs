@@ -10,7 +10,7 @@ use super::tree::Node;
 use super::value::{scalar, text};
 
 /// One of a few words.
-fn one_of<T: Copy>(
+pub(crate) fn one_of<T: Copy>(
     node: &Node,
     what: &str,
     words: &[(&str, T)],

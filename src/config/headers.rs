@@ -37,7 +37,7 @@ const FRAMING: [HeaderName; 11] = [
 
 /// The name of a header that may be changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Name(HeaderName);
+pub(crate) struct Name(pub(crate) HeaderName);
 
 impl Name {
     fn parse(text: &str, span: Span, reader: &mut Reader) -> Option<Self> {

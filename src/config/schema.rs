@@ -14,8 +14,8 @@ use super::reader::Reader;
 use super::route::{PathPrefix, RequestPath};
 use super::slot::Slot;
 use super::spec::{
-    Command, HostPattern, ListenAddress, LogFormat, Metric, Origin, Protocol, RouteSpec, RuntimeKind,
-    UnknownHost, Volume,
+    Affinity, Command, HostPattern, ListenAddress, LogFormat, Metric, Origin, Protocol, RouteSpec,
+    RuntimeKind, UnknownHost, Volume,
 };
 use super::suggest::{KeyDoc, Section};
 use super::table::{Table, table};
@@ -107,6 +107,11 @@ table! {
             "How long a client may stop in the middle of a body, until the response begins; longer: 408. gRPC calls may";
         hold: HoldFile, "", "Requests that wait for a replica, see below";
         max_concurrency: Int<1, 1_000_000>, "no limit", "Requests in flight on one replica; more of them wait";
+        affinity: Affinity, "none",
+            "What binds a client to a replica: `cookie` (one of the proxy's own), `ip`, or `{header: X-User}`. A replica \
+             that is full, failing or gone is passed over: who is bound to it gets another, and does not wait";
+        slow_start: AnyTime, "`0s`",
+            "How long a replica that has become ready beside others gets less than its share, from a tenth up";
         keep_alive: Time<0, 3_600_000>, "`4s`",
             "How long an idle connection to a replica is kept; keep it below the app's own limit (uvicorn and Node: 5 s)";
         drain_timeout: AnyTime, "`30s`", "How long a deploy, a removal or a shutdown waits for open requests";

@@ -282,6 +282,10 @@ pub struct AppSpec {
     pub hold: HoldSpec,
     /// Requests in flight on one replica; `None`: no limit. At least one.
     pub max_concurrency: Option<u32>,
+    /// What binds a client to a replica; `None`: nothing does.
+    pub affinity: Option<Affinity>,
+    /// How long a replica that has just become ready gets less than its share; zero: never.
+    pub slow_start: Duration,
     /// How long an idle upstream connection is kept.
     pub keep_alive: Duration,
     /// How long deploys, removal and shutdown wait for open requests.
@@ -302,6 +306,17 @@ pub enum Protocol {
     /// gRPC by HTTP/2 on clear text, everything else by HTTP/1.1.
     #[default]
     Auto,
+}
+
+/// What binds a client to a replica.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Affinity {
+    /// A cookie of the proxy's own.
+    Cookie,
+    /// Its address.
+    Ip,
+    /// What it says in this header.
+    Header(HeaderName),
 }
 
 /// One way in: a host and a path prefix.

@@ -93,6 +93,8 @@ fn fills_in_defaults() {
         body_timeout: seconds(60),
         hold: HoldSpec { max: 1000, timeout: seconds(60) },
         max_concurrency: None,
+        affinity: None,
+        slow_start: seconds(0),
         keep_alive: seconds(4),
         drain_timeout: seconds(30),
         stop_grace: seconds(10),

@@ -27,6 +27,7 @@ fn spec(rng: &mut Rng) -> AppSpec {
     let config = parse(text, std::path::Path::new("/x/jcloud.yml"), &Overrides::default(), &|_| None);
     let mut spec = config.expect("a sound file").apps.remove(0);
     spec.max_concurrency = rng.bool().then(|| rng.u32(1..4));
+    spec.slow_start = Duration::from_secs(rng.u64(0..3));
     spec.autoscale.min = 0;
     spec.autoscale.max = rng.u32(1..5);
     spec.autoscale.metric = if rng.bool() { Metric::Rps } else { Metric::Concurrency };
@@ -56,8 +57,9 @@ struct Stage {
     excused: bool,
 }
 
-/// One client: claims or waits, uses the replica for a while, tries again where it died.
-async fn visit(stage: Stage, work: Duration, patience: Option<Duration>) {
+/// One client: claims or waits, uses the replica for a while, tries again where it died. Where that `fails` it in the
+/// end, it says so, and sees to what that brings about.
+async fn visit(stage: Stage, work: Duration, patience: Option<Duration>, fails: bool) {
     let request = async {
         for _ in 0..6 {
             let claim = match stage.app.claim() {
@@ -84,6 +86,11 @@ async fn visit(stage: Stage, work: Duration, patience: Option<Duration>) {
             let open = Open(&stage.runtime, &address);
             tokio::time::sleep(work).await;
             drop(open);
+            if !fails {
+                claim.report_answered();
+            } else if let Some(ejected) = claim.report_failed() {
+                tokio::spawn(async move { ejected.run().await });
+            }
             return;
         }
     };
@@ -106,7 +113,7 @@ async fn play(seed: u64) {
     let spec = spec(&mut rng);
     let max = spec.autoscale.max;
     let runtime = Scripted::new(rng.u64(..));
-    let (faulty, deadly, reloading) = (rng.bool(), rng.bool(), rng.bool());
+    let (faulty, deadly, reloading, failing) = (rng.bool(), rng.bool(), rng.bool(), rng.bool());
     if faulty {
         runtime.world().faults = rng.u32(1..300);
     }
@@ -149,7 +156,8 @@ async fn play(seed: u64) {
             view.policy.meter.writer().record(clock::now().0);
             let work = Duration::from_millis(*rng.choice(&[0, 1, 20, 400, 3000]).unwrap());
             let patience = rng.bool().then(|| Duration::from_millis(rng.u64(0..1500)));
-            visits.spawn(visit(stage, work, patience.filter(|_| rng.bool())));
+            let fails = failing && rng.u8(0..4) > 0;
+            visits.spawn(visit(stage, work, patience.filter(|_| rng.bool()), fails));
         }
         if deadly && rng.u8(0..4) == 0 {
             runtime.kill_one();

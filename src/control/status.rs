@@ -33,4 +33,11 @@ impl Status {
     pub fn in_flight(&self) -> u32 {
         self.running.iter().map(|replica| replica.gate().inside()).sum()
     }
+
+    /// Replicas that are passed over now because requests to them fail.
+    #[must_use]
+    pub fn ejected(&self) -> u32 {
+        let out = |replica: &&Arc<Replica>| replica.ejection().is_out() && !replica.gate().is_closed();
+        u32::try_from(self.running.iter().filter(out).count()).unwrap_or(u32::MAX)
+    }
 }

@@ -11,7 +11,7 @@ use http::StatusCode;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use tokio::time::Instant;
 
-use crate::app::tally::{Cut, Refusal, Writer};
+use crate::app::tally::{Again, Cut, Refusal, Writer};
 use crate::gateway::body::Body;
 use crate::gateway::client::Client;
 use crate::gateway::http2;
@@ -64,6 +64,11 @@ impl Account {
     /// An answer begins.
     pub fn answered(&mut self, status: StatusCode) {
         self.status = Some(status);
+    }
+
+    /// Its request was to be sent once more.
+    pub fn again(&self, what: Again) {
+        self.tally.again(what);
     }
 
     /// It gets no answer of its app's.

@@ -11,10 +11,13 @@ use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use tokio::time::Instant;
 
+use crate::app::affinity::Wish;
 use crate::app::replica::Claim;
+use crate::app::tally::Again;
 use crate::app::{App, Policy, clock};
 use crate::config::spec::{Protocol, UnknownHost};
 use crate::gateway::account::{Account, Accounted};
+use crate::gateway::affinity::Tie;
 use crate::gateway::body::Body;
 use crate::gateway::client::Client;
 use crate::gateway::headers::Facts;
@@ -148,7 +151,7 @@ async fn forward(
             return Ok(redirect::response(routes.table.redirect(index), &head.uri, found.prefix)?);
         }
     };
-    account.belongs_to(routes.record(entry, clock::coarse().0));
+    account.belongs_to(routes.record(entry, clock::coarse()));
     let policy = &routes.table.entry(entry).policy;
     let way = Way { worker, routes: &routes, entry, account };
     let refused = |reject| Refused { reject, policy: Some(Arc::clone(policy)) };
@@ -186,6 +189,14 @@ async fn pass_on(
     if !head.headers.contains_key(HOST) {
         head.headers.insert(HOST, named_host(head, client));
     }
+    let (ip, secure) = if client.is_trusted() {
+        let trusted = &way.routes.table.edge().clients.trusted_proxies;
+        let secure = client.way().secure || forwarded::is_secure(&head.headers);
+        (forwarded::client(&head.headers, client.ip(), trusted), secure)
+    } else {
+        (client.ip(), client.way().secure)
+    };
+    let tie = Tie::of(head, policy, prefix, ip, secure);
     prepare_head(head, policy, prefix)?;
     checks::count_down(head);
     headers::prepare_request(&mut head.headers, facts);
@@ -195,12 +206,13 @@ async fn pass_on(
     }
     let time = if is_call { grpc::timeout(&head.headers) } else { None };
     let order = Order { time: time.map_or(spec.timeout, |time| time.min(spec.timeout)), http2 };
-    let (response, lease) = way.send(head, upload, progress, order).await?;
+    let (response, lease) = way.send(head, upload, progress, order, &tie).await?;
 
     let (mut head, incoming) = response.into_parts();
     let switching = head.status == StatusCode::SWITCHING_PROTOCOLS;
     headers::prepare_response(&mut head.headers, switching);
     rules::apply(&spec.headers.response, &mut head.headers);
+    tie.keep(&mut head.headers, &spec.name, lease.replica(), &worker.secret);
     // The client's version is the parser's to know; told of an older one here, it would close the connection of a
     // client that has asked to keep it.
     head.version = Version::HTTP_11;
@@ -269,6 +281,7 @@ impl Way<'_> {
         mut upload: Upload,
         progress: Option<Arc<Progress>>,
         Order { time, http2 }: Order,
+        tie: &Tie,
     ) -> Result<(Response<Incoming>, Lease), Reject> {
         let entry = self.routes.table.entry(self.entry);
         let spec = &entry.policy.spec;
@@ -279,8 +292,9 @@ impl Way<'_> {
         let mut first_hit = None;
         let mut request = None;
         let mut attempt = 1;
+        let mut wish = tie.wish(&self.worker.secret);
         loop {
-            let claim = self.claim(&entry.app, &entry.policy, deadline).await?;
+            let claim = self.claim(&entry.app, &entry.policy, &wish, deadline).await?;
             let replica = claim.replica().key;
             let exchange = Exchange {
                 pool: Rc::clone(&self.worker.pool),
@@ -301,22 +315,41 @@ impl Way<'_> {
                 Ok(answered) => return Ok(answered),
                 Err(reject) => reject,
             };
-            let unsent = request.is_some();
-            let again = unsent
-                || (replay
-                    && reject == Reject::UpstreamConnect
-                    && *first_hit.get_or_insert(replica) == replica);
-            if !again || attempt == ATTEMPTS {
+            if attempt == ATTEMPTS {
                 return Err(reject);
             }
+            // What no replica has had is no more work for the app than it was, however often it is tried.
+            let again = if request.is_some() {
+                Again::Unsent
+            } else if !replay
+                || reject != Reject::UpstreamConnect
+                || *first_hit.get_or_insert(replica) != replica
+            {
+                return Err(reject);
+            } else if self.routes.may_repeat(self.entry, clock::coarse()) {
+                Again::Repeated
+            } else {
+                Again::Refused
+            };
+            self.account.again(again);
+            if again == Again::Refused {
+                return Err(reject);
+            }
+            wish = Wish { avoid: Some(replica), ..Wish::default() };
             attempt += 1;
             tracing::debug!(app = entry.app.name, attempt, "sending a request again");
         }
     }
 
     /// A claim at once, or after its turn in the hold queue.
-    async fn claim(&self, app: &Arc<App>, policy: &Policy, deadline: Instant) -> Result<Claim, Reject> {
-        if let Some(claim) = app.claim() {
+    async fn claim(
+        &self,
+        app: &Arc<App>,
+        policy: &Policy,
+        wish: &Wish<'_>,
+        deadline: Instant,
+    ) -> Result<Claim, Reject> {
+        if let Some(claim) = app.claim_as(wish) {
             return Ok(claim);
         }
         let (hold, now) = (policy.spec.hold, Instant::now());

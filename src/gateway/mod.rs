@@ -2,12 +2,14 @@
 //! or takes a lock that the control plane holds while it waits.
 
 pub mod account;
+pub mod affinity;
 pub mod arrive;
 pub mod body;
 pub mod chunked;
 pub mod client;
 pub mod connect;
 pub mod connections;
+pub mod ejection;
 pub mod forward;
 pub mod forwarded;
 pub mod grpc;

@@ -15,7 +15,7 @@ use hyper::client::conn::http1::SendRequest;
 use tokio::time::Instant;
 
 use crate::app::App;
-use crate::app::replica::Claim;
+use crate::app::replica::{Claim, Replica};
 use crate::gateway::multiplexed::Multiplexed;
 use crate::gateway::sender::Sender;
 use crate::gateway::upload::{Progress, Upload};
@@ -190,6 +190,12 @@ impl Lease {
     #[must_use]
     pub fn app(&self) -> &str {
         &self.claim.app().name
+    }
+
+    /// Whose answer it is, among the app's replicas.
+    #[must_use]
+    pub fn replica(&self) -> &Replica {
+        self.claim.replica()
     }
 
     /// Where it comes from.

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 
 use crate::app::clock;
 use crate::app::replica::Claim;
+use crate::gateway::ejection;
 use crate::gateway::pool::{Lease, Pool};
 use crate::gateway::respond::Reject;
 use crate::gateway::sender::{self, Sender};
@@ -65,7 +66,7 @@ impl Exchange {
                 continue;
             }
             let mut sender = Sender::Http1(sender);
-            match self.send(&mut sender, request).await {
+            match self.send(&mut sender, request, Connection::Kept).await {
                 Ok(response) => return Ok(self.answered(response, sender)),
                 // The server had closed it meanwhile; another, or a new one, will do.
                 Err(_) if request.is_some() => {}
@@ -74,7 +75,7 @@ impl Exchange {
         }
         let connecting = sender::connect_http1(&self.claim.replica().endpoint);
         let mut sender = Sender::Http1(self.connected(connecting, request).await?);
-        let response = self.send(&mut sender, request).await?;
+        let response = self.send(&mut sender, request, Connection::New).await?;
         Ok(self.answered(response, sender))
     }
 
@@ -87,7 +88,8 @@ impl Exchange {
             let old = place.is_old();
             let stream = place.stream(&self.claim.replica().endpoint);
             let mut sender = Sender::Http2(self.connected(stream, request).await?);
-            let reject = match self.send(&mut sender, request).await {
+            let connection = if old { Connection::Kept } else { Connection::New };
+            let reject = match self.send(&mut sender, request, connection).await {
                 Ok(response) => return Ok(self.answered(response, sender)),
                 Err(reject) => reject,
             };
@@ -124,13 +126,15 @@ impl Exchange {
 
     fn unconnected(&self, error: &io::Error) -> Reject {
         tracing::debug!(endpoint = %self.claim.replica().endpoint.address, %error, "cannot connect");
-        if reach::is_replicas(error) {
-            self.claim.report_unreachable();
+        // Who finds it closed has met with what another has reported.
+        if reach::is_replicas(error) && self.claim.report_unreachable() {
+            ejection::note_failure(&self.claim);
         }
         Reject::UpstreamConnect
     }
 
     fn answered(self, response: Response<Incoming>, sender: Sender) -> (Response<Incoming>, Lease) {
+        self.claim.report_answered();
         // Where an answer with both framings ends is in doubt, and so is what follows it, RFC 9112 section 6.3.
         let headers = response.headers();
         let in_doubt = headers.contains_key(TRANSFER_ENCODING) && headers.contains_key(CONTENT_LENGTH);
@@ -143,6 +147,7 @@ impl Exchange {
         &self,
         sender: &mut Sender,
         request: &mut Option<Request<Upload>>,
+        connection: Connection,
     ) -> Result<Response<Incoming>, Reject> {
         let sent = request.take().expect("it is there until it is sent, and again where it was not");
         let mut answer = std::pin::pin!(sender.send(sent));
@@ -161,6 +166,9 @@ impl Exchange {
                     } else {
                         Reject::UpstreamConnect
                     });
+                    if connection.tells(&reject) {
+                        ejection::note_failure(&self.claim);
+                    }
                     return Err(reject);
                 }
                 Err(_elapsed) => match self.put_off() {
@@ -189,4 +197,25 @@ fn speaks_another(error: &hyper::Error) -> bool {
     let source = error.source().and_then(|source| source.downcast_ref::<h2::Error>());
     let reason = source.filter(|error| error.is_go_away() || error.is_library()).and_then(h2::Error::reason);
     matches!(reason, Some(Reason::PROTOCOL_ERROR | Reason::FRAME_SIZE_ERROR | Reason::COMPRESSION_ERROR))
+}
+
+/// Which kind of connection a request is sent on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Connection {
+    /// Made for it.
+    New,
+    /// One that had been idle, or carries others.
+    Kept,
+}
+
+impl Connection {
+    /// Whether such an end of it tells something of the replica: servers close what is idle as they like, and a request
+    /// may be on its way just then.
+    fn tells(self, reject: &Reject) -> bool {
+        match reject {
+            Reject::UpstreamProtocol => true,
+            Reject::UpstreamConnect => self == Self::New,
+            _ => false,
+        }
+    }
 }

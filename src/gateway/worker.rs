@@ -19,6 +19,9 @@ use tokio::task::LocalSet;
 use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 
+use crate::app::affinity::Secret;
+use crate::app::budget::Budget;
+use crate::app::clock::Millis;
 use crate::app::tally::{self, Tally};
 use crate::app::{clock, meter};
 use crate::config::spec::ClientsSpec;
@@ -57,6 +60,8 @@ pub struct Gateway {
     pub unrouted: Arc<Tally>,
     /// Speaks TLS, where that is spoken.
     pub tls: Option<TlsAcceptor>,
+    /// What clients' tokens of their replicas are made with.
+    pub secret: Secret,
 }
 
 /// A worker's socket at one address.
@@ -79,6 +84,8 @@ pub struct Worker {
     pub pool: Rc<Pool>,
     /// Its shard of what becomes of requests that belong to no app.
     pub unrouted: Rc<tally::Writer>,
+    /// What clients' tokens of their replicas are made with.
+    pub secret: Secret,
     open: Cell<usize>,
     connections: Arc<Connections>,
     stop: watch::Receiver<Option<Instant>>,
@@ -98,6 +105,7 @@ struct Writers {
     meter: meter::Writer,
     /// Shared with the exchanges under way, which may outlive the table.
     tally: Rc<tally::Writer>,
+    budget: Budget,
 }
 
 impl LocalRoutes {
@@ -108,14 +116,22 @@ impl LocalRoutes {
 
     /// Counts a request of the app at `entry`; gives where to count what becomes of it.
     #[must_use]
-    pub fn record(&self, entry: usize, now: u64) -> Rc<tally::Writer> {
+    pub fn record(&self, entry: usize, now: Millis) -> Rc<tally::Writer> {
         let mut writers = self.writers[entry].borrow_mut();
         let writers = writers.get_or_insert_with(|| {
             let entry = self.table.entry(entry);
-            Writers { meter: entry.policy.meter.writer(), tally: Rc::new(entry.app.tally().writer()) }
+            let (meter, tally) = (entry.policy.meter.writer(), Rc::new(entry.app.tally().writer()));
+            Writers { meter, tally, budget: Budget::default() }
         });
-        writers.meter.record(now);
+        writers.meter.record(now.0);
+        writers.budget.request(now);
         Rc::clone(&writers.tally)
+    }
+
+    /// Whether a request of the app at `entry` that was recorded may be sent a second time, see [`Budget`].
+    #[must_use]
+    pub fn may_repeat(&self, entry: usize, now: Millis) -> bool {
+        self.writers[entry].borrow().as_ref().is_some_and(|writers| writers.budget.spend(now))
     }
 }
 
@@ -139,6 +155,7 @@ async fn run(gateway: Gateway, doors: Vec<Door>) -> usize {
         local: RefCell::new(local),
         pool: Pool::new(gateway.shared.clone()),
         unrouted: Rc::new(gateway.unrouted.writer()),
+        secret: gateway.secret,
         open: Cell::new(0),
         connections: Arc::clone(&gateway.connections),
         stop: gateway.stop.clone(),

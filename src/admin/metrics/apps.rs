@@ -10,7 +10,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Unit;
 
 use crate::app::histogram::{BOUNDS, Times};
-use crate::app::tally::{Counts, Cut, Refusal, STATUSES, Tally};
+use crate::app::tally::{Again, Counts, Cut, Refusal, STATUSES, Tally};
 use crate::control::record::{Outcome, Phase, Verdict};
 use crate::control::status::Status;
 use crate::control::{Board, View};
@@ -42,6 +42,7 @@ impl Collector for Apps {
         let counted: Vec<_> = apps.chain(unrouted.as_ref().map(|counts| (NO_APP, counts))).collect();
         requests(&mut encoder, &counted)?;
         refusals(&mut encoder, &counted)?;
+        retries(&mut encoder, &counted)?;
         moment(&mut encoder, &seen)?;
         supervisors(&mut encoder, &seen)?;
         cold_starts(&mut encoder, &seen)
@@ -106,6 +107,25 @@ fn refusals(encoder: &mut DescriptorEncoder, counted: &[(&str, &Counts)]) -> fmt
         for (by, count) in Cut::ALL.into_iter().zip(counts.cuts) {
             counter(&mut family, &[("app", *app), ("by", by.name())], count)?;
         }
+    }
+    Ok(())
+}
+
+/// How many were sent once more, and how often that took a replica out.
+fn retries(encoder: &mut DescriptorEncoder, counted: &[(&str, &Counts)]) -> fmt::Result {
+    let help = "Requests that were to be sent to another replica: unsent (the one before had provably not got it), repeated (it may \
+                have), refused (it may have, and a fifth of the requests of late were repeated already).";
+    let mut family = encoder.encode_descriptor("retries", help, None, MetricType::Counter)?;
+    for (app, counts) in counted.iter().filter(|(app, _)| *app != NO_APP) {
+        for (kind, count) in Again::ALL.into_iter().zip(counts.again) {
+            counter(&mut family, &[("app", *app), ("kind", kind.name())], count)?;
+        }
+    }
+    let help =
+        "Replicas that were passed over for a while because requests to them failed one after the other.";
+    let mut family = encoder.encode_descriptor("replica_ejections", help, None, MetricType::Counter)?;
+    for (app, counts) in counted.iter().filter(|(app, _)| *app != NO_APP) {
+        counter(&mut family, &[("app", *app)], counts.ejections)?;
     }
     Ok(())
 }

@@ -12,7 +12,7 @@ use std::time::SystemTime;
 
 use http::HeaderValue;
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
@@ -128,7 +128,7 @@ impl Collector for Connections {
         for full in Full::ALL {
             family
                 .encode_family(&[("bound", full.name())])?
-                .encode_counter::<(), u64, u64>(&self.refused(full), None)?;
+                .encode_counter::<NoLabelSet, _, u64>(&self.refused(full), None)?;
         }
         Ok(())
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use http::HeaderValue;
 
 use super::{Format, Metrics, Traffic};
-use crate::app::tally::{Cut, Refusal};
+use crate::app::tally::{Again, Cut, Refusal};
 use crate::app::{App, Policy};
 use crate::config::spec::DockerSpec;
 use crate::config::{Overrides, parse};
@@ -52,6 +52,8 @@ async fn all() -> String {
     let (tally, unrouted) = (view.app.tally().writer(), traffic.unrouted.writer());
     tally.ended(Some(200), Duration::from_millis(3));
     tally.cut(Cut::Client);
+    tally.again(Again::Repeated);
+    view.app.tally().note_ejection();
     tally.held(Duration::from_secs(2));
     unrouted.refused(Refusal::NoRoute);
     unrouted.ended(Some(404), Duration::from_micros(20));
@@ -108,6 +110,8 @@ async fn a_histogram_counts_upwards() {
         "pilotlight_request_duration_seconds_bucket{le=\"0.0005\",app=\"\"} 1",
         "pilotlight_cold_start_phase_duration_seconds_sum{app=\"web\",phase=\"probe\"} 0.25",
         "pilotlight_requests_rejected_total{app=\"\",reason=\"no-route\"} 1",
+        "pilotlight_retries_total{app=\"web\",kind=\"repeated\"} 1",
+        "pilotlight_replica_ejections_total{app=\"web\"} 1",
         "pilotlight_docker_call_failures_total{operation=\"list\",reason=\"unreachable\"} 1",
     ] {
         assert!(text.lines().any(|found| found == line), "{line}\n{text}");

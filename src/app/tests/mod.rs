@@ -1,5 +1,8 @@
 //! Tests of what both planes share. In files of their own, since the models in `tests/loom` take in the sources whole.
 
+mod balance;
+mod budget;
+mod ejection;
 mod gate;
 mod hold;
 mod meter;

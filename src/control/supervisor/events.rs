@@ -71,6 +71,7 @@ impl Supervisor {
         }
         self.policy = policy;
         self.app.set_limit(self.policy.spec.max_concurrency);
+        self.app.set_slow_start(self.policy.spec.slow_start);
         if self.stage == Stage::Retiring {
             // Wanted again: what drains may serve again.
             self.stage = Stage::Open;
@@ -230,7 +231,9 @@ impl Supervisor {
                 let Started { id, endpoint, .. } = started;
                 let took = now.since(since);
                 tracing::info!(app = self.app.name, replica = %id, ?took, "ready");
-                self.make_ready(at, id, Replica::new(endpoint), now);
+                let replica = Replica::new(endpoint);
+                replica.warm_up(now);
+                self.make_ready(at, id, replica, now);
             }
             // Given up in the moment in which it became ready.
             (Ok((Started { id, .. }, _)), None) => self.stop(at, id),

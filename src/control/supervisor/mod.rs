@@ -135,6 +135,7 @@ impl Supervisor {
     pub fn new(parts: Parts) -> Self {
         let Parts { app, policy, runtime, status, record, inbox } = parts;
         app.set_limit(policy.spec.max_concurrency);
+        app.set_slow_start(policy.spec.slow_start);
         Self {
             app,
             policy,

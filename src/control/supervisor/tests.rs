@@ -1,6 +1,7 @@
 //! One app's life as its supervisor leads it, on the scripted runtime and virtual time: what a hundred thousand
 //! random lives might all miss, played on purpose.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
@@ -328,5 +329,38 @@ async fn who_is_busy_to_its_limit_is_not_ill() {
     drop(claim);
     pass(60).await;
     assert_eq!(stage.runtime.world().replicas.keys().copied().collect::<Vec<_>>(), first);
+    stage.end().await;
+}
+
+/// Of so many requests, one after the other, the fewest that a replica gets.
+fn least_share(app: &Arc<App>, requests: usize) -> usize {
+    let mut shares = BTreeMap::<u64, usize>::new();
+    for _ in 0..requests {
+        *shares.entry(app.claim().expect("somebody is ready").replica().key).or_default() += 1;
+    }
+    shares.into_values().min().unwrap_or_default()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_newcomer_warms_up_and_what_was_adopted_is_warm() {
+    fastrand::seed(7);
+    let keys = |count: u32, slow_start: &str| {
+        format!("slow_start: {slow_start}\nautoscale: {{min: {count}, max: {count}, metric: rps}}")
+    };
+    let stage = Stage::new(&keys(1, "100s"), &[CURRENT]);
+    pass(5).await;
+    stage.reload(&keys(2, "100s")).await;
+    while stage.status().ready < 2 {
+        pass(1).await;
+    }
+    let first = least_share(&stage.app(), 1000);
+    assert!((10..=130).contains(&first), "{first} of a thousand in its first seconds");
+    pass(50).await;
+    let later = least_share(&stage.app(), 1000);
+    assert!((200..=380).contains(&later), "{later} of a thousand half-way");
+    stage.reload(&keys(2, "0s")).await;
+    pass(1).await;
+    let half = least_share(&stage.app(), 1000);
+    assert!(half > 440, "a reload ends it: {half}");
     stage.end().await;
 }

@@ -116,6 +116,7 @@ impl Upstream {
     fn take_policy(&mut self, now: Millis) {
         let spec = &self.parts.policy.spec;
         self.parts.app.set_limit(spec.max_concurrency);
+        self.parts.app.set_slow_start(spec.slow_start);
         if let Source::Upstream(origins) = &spec.workload.source {
             self.peers.set_origins(origins, &spec.health, now);
         }

@@ -122,6 +122,7 @@ impl Peer {
             (Ok(()), _) => {
                 self.state = State::Up { failures: 0 };
                 self.due = now.after(interval);
+                self.replica.warm_up(now);
                 self.replica.gate().reopen();
                 Some(Turn::Up(self.address))
             }

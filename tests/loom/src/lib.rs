@@ -30,6 +30,8 @@ mod sync {
     }
 }
 
+#[path = "../../../src/app/ejection.rs"]
+mod ejection;
 #[path = "../../../src/app/gate.rs"]
 mod gate;
 #[path = "../../../src/app/histogram.rs"]

@@ -4,6 +4,7 @@ use loom::future::block_on;
 use loom::sync::Arc;
 use loom::thread;
 
+use crate::ejection::{Ejection, FAILURES, TimeOut};
 use crate::gate::{Gate, Left};
 use crate::hold::Hold;
 use crate::meter::Meter;
@@ -101,6 +102,81 @@ fn no_ticket_misses_the_place_that_becomes_free() {
         assert_eq!(block_on(ticket), Ok(0));
         leaver.join().unwrap();
         assert_eq!((gate.inside(), hold.waiting()), (1, 0));
+    });
+}
+
+fn taken_out() -> (Ejection, TimeOut) {
+    let ejection = Ejection::new();
+    let mut out = None;
+    for _ in 0..FAILURES {
+        out = ejection.failed(|| true);
+    }
+    (ejection, out.expect("so many take it out"))
+}
+
+/// A ticket that is queued while the only replica that has room comes back: one of the two sees the other.
+#[test]
+fn no_ticket_misses_the_end_of_a_time_out() {
+    loom::model(|| {
+        let (ejection, TimeOut { round, .. }) = taken_out();
+        let ejection = Arc::new(ejection);
+        let hold: Arc<Hold<u32, ()>> = Arc::new(Hold::default());
+        let claim = |ejection: &Arc<Ejection>| {
+            let ejection = Arc::clone(ejection);
+            move || (!ejection.is_out()).then_some(7)
+        };
+        let ending = {
+            let (ejection, hold, claim) = (Arc::clone(&ejection), Arc::clone(&hold), claim(&ejection));
+            thread::spawn(move || {
+                assert!(ejection.end(round));
+                if hold.waiting() > 0 {
+                    hold.dispatch(claim);
+                }
+            })
+        };
+        let ticket = hold.enqueue(9, claim(&ejection)).unwrap();
+        assert_eq!(block_on(ticket), Ok(7));
+        ending.join().unwrap();
+        assert_eq!(hold.waiting(), 0);
+    });
+}
+
+/// The last two failures at once: one of them takes it out, and for one time.
+#[test]
+fn failures_that_come_together_take_it_out_once() {
+    loom::model(|| {
+        let ejection = Arc::new(Ejection::new());
+        for _ in 2..FAILURES {
+            ejection.failed(|| true);
+        }
+        let other = {
+            let ejection = Arc::clone(&ejection);
+            thread::spawn(move || ejection.failed(|| true))
+        };
+        let one = ejection.failed(|| true);
+        let other = other.join().unwrap();
+        assert!(one.is_some() != other.is_some(), "{one:?} {other:?}");
+        assert!(ejection.is_out());
+    });
+}
+
+/// A time out that a success has ended, and the next one, while the clock of the first runs out.
+#[test]
+fn the_end_of_a_time_out_ends_no_other() {
+    loom::model(|| {
+        let (ejection, TimeOut { round, .. }) = taken_out();
+        let ejection = Arc::new(ejection);
+        let ending = {
+            let ejection = Arc::clone(&ejection);
+            thread::spawn(move || ejection.end(round))
+        };
+        ejection.answered(true);
+        let mut next = None;
+        for _ in 0..FAILURES {
+            next = next.or(ejection.failed(|| true));
+        }
+        ending.join().unwrap();
+        assert!(next.is_some() && ejection.is_out());
     });
 }
 

@@ -78,6 +78,10 @@ fn three_failed_checks_take_it_out_and_one_good_one_brings_it_back() {
     }
     assert_eq!(tried, [50, 100, 200, 400, 800, 1600, 2600, 3600, 4600, 5600]);
     assert_eq!(check(&mut peers, 40_000, |_| Ok(())), [Turn::Up(address("10.0.0.1:80"))]);
+    assert!(
+        peers.replicas().all(|replica| replica.ready_since() == Some(Millis(40_000))),
+        "it warms up anew"
+    );
     assert!(peers.replicas().all(|replica| !replica.gate().is_closed()));
 }
 
