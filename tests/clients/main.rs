@@ -1,0 +1,23 @@
+//! Clients and apps that people use, through the proxy and from zero: each gets what it gets without it.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod curl;
+mod node;
+mod program;
+mod python;
+mod unchanged;
+
+use support::proxy::{Proxy, Setup};
+
+/// A proxy with one app, which is this command. It is at zero: whoever asks first is held until it is up.
+async fn proxy(command: &[String], keys: &str) -> Proxy {
+    let words: Vec<String> =
+        command.iter().map(|word| serde_json::Value::from(word.as_str()).to_string()).collect();
+    let scale = "autoscale: {min: 0, max: 1, metric: rps}";
+    let proxy = Setup::process(&format!("name: app\ncommand: [{}]\n{scale}\n{keys}\n", words.join(", ")));
+    let proxy = proxy.start().await;
+    assert_eq!(proxy.only_app().await["ready"], 0, "nobody has asked yet");
+    proxy
+}
