@@ -4,9 +4,13 @@
 mod support;
 
 mod curl;
+mod django;
+mod gradio;
 mod node;
 mod program;
+mod prometheus;
 mod python;
+mod streamlit;
 mod unchanged;
 
 use support::proxy::{Proxy, Setup};
