@@ -1,4 +1,4 @@
-//! A Gradio app: its own client, which hears results as server-sent events.
+//! A Gradio app: its own client, which hears results as server-sent events, and its page in a browser.
 
 use serde_json::json;
 
@@ -28,4 +28,11 @@ async fn its_client_calls_streams_uploads_and_downloads() {
             "at_once": 8,
         })
     );
+}
+
+#[tokio::test]
+async fn its_page_works_in_a_browser() {
+    let proxy = gradio().await;
+    let found = found(&python("browser_gradio.py", &[&format!("http://{}", proxy.address())])).await;
+    assert_eq!(found, json!({"title": "Of test", "greeted": "Hello, wick!", "failed_requests": []}));
 }

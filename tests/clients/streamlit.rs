@@ -33,3 +33,10 @@ async fn its_page_assets_and_socket_come_through() {
         })
     );
 }
+
+#[tokio::test]
+async fn its_page_works_in_a_browser() {
+    let proxy = streamlit().await;
+    let found = found(&python("browser_streamlit.py", &[&format!("http://{}", proxy.address())])).await;
+    assert_eq!(found, json!({"heading": "Of test", "pressed": "Pressed 2 times", "failed_requests": []}));
+}
