@@ -3,6 +3,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod autobahn;
 mod curl;
 mod django;
 mod gradio;
