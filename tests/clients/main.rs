@@ -15,6 +15,7 @@ mod streamlit;
 mod unchanged;
 
 use support::proxy::{Proxy, Setup};
+use support::wait::wait_for_async;
 
 /// A proxy with one app, which is this command. It is at zero: whoever asks first is held until it is up.
 async fn proxy(command: &[String], keys: &str) -> Proxy {
@@ -25,4 +26,12 @@ async fn proxy(command: &[String], keys: &str) -> Proxy {
     let proxy = proxy.start().await;
     assert_eq!(proxy.only_app().await["ready"], 0, "nobody has asked yet");
     proxy
+}
+
+/// Waits until every request has ended for the proxy as well, those included that were given up.
+async fn over(proxy: &Proxy) {
+    wait_for_async("all is over for the proxy", || async {
+        (proxy.only_app().await["in_flight"] == 0).then_some(())
+    })
+    .await;
 }
