@@ -11,25 +11,25 @@ use crate::support::app;
 /// What curl says of itself when it is done.
 const SAYS: &str = "\n%{json}";
 
-struct Said {
+pub(crate) struct Said {
     body: Vec<u8>,
-    of_itself: Value,
+    pub(crate) of_itself: Value,
 }
 
 impl Said {
-    fn text(&self) -> &str {
+    pub(crate) fn text(&self) -> &str {
         std::str::from_utf8(&self.body).expect("text")
     }
 
     /// The status and HTTP's version.
-    fn line(&self) -> (u64, &str) {
+    pub(crate) fn line(&self) -> (u64, &str) {
         let [status, version] = ["http_code", "http_version"].map(|name| &self.of_itself[name]);
         (status.as_u64().expect("a number"), version.as_str().expect("a word"))
     }
 }
 
 /// Runs curl, which fails where there is no answer.
-async fn curl(args: &[&str]) -> Said {
+pub(crate) async fn curl(args: &[&str]) -> Said {
     let all = [&["curl", "--silent", "--show-error", "--max-time", "60", "--write-out", SAYS], args].concat();
     let written = run(&words(&all)).await;
     let at = written.iter().rposition(|byte| *byte == b'\n').expect("a line of its own");
@@ -38,7 +38,7 @@ async fn curl(args: &[&str]) -> Said {
 }
 
 /// A proxy with the test app at zero, and its URL.
-async fn test_app() -> (crate::Proxy, String) {
+pub(crate) async fn test_app() -> (crate::Proxy, String) {
     let proxy = crate::proxy(&words(&[&app::binary().display().to_string()]), "").await;
     let url = format!("http://{}", proxy.address());
     (proxy, url)

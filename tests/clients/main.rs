@@ -5,12 +5,16 @@ mod support;
 
 mod autobahn;
 mod curl;
+mod curl_http2;
 mod django;
 mod gradio;
+mod grpc;
+mod http2;
 mod node;
 mod program;
 mod prometheus;
 mod python;
+mod secured;
 mod streamlit;
 mod unchanged;
 

@@ -1,13 +1,15 @@
-"""Talks to websockets_app.py, and prints what came of it as JSON."""
+"""Talks to websockets_app.py, and prints what came of it as JSON. Over TLS it is given an authority to trust."""
 
 import asyncio
 import json
+import ssl
 import sys
 
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-URL = sys.argv[1]
+*AUTHORITY, URL = sys.argv[1:]
+TLS = {"ssl": ssl.create_default_context(cafile=AUTHORITY[0])} if AUTHORITY else {}
 NOISE = bytes(range(256)) * 8192
 
 
@@ -18,7 +20,7 @@ async def echoed(socket, message):
 
 
 async def one():
-    async with connect(URL, subprotocols=["chat"]) as socket:
+    async with connect(URL, subprotocols=["chat"], **TLS) as socket:
         await echoed(socket, "a")
         # All of them are open together before the first one goes.
         await everybody.wait()
@@ -27,7 +29,7 @@ async def one():
 
 async def refused():
     try:
-        async with connect(f"{URL}/forbidden"):
+        async with connect(f"{URL}/forbidden", **TLS):
             return None
     except InvalidStatus as error:
         return error.response.status_code
@@ -35,7 +37,7 @@ async def refused():
 
 async def main():
     found = {}
-    async with connect(f"{URL}/seen?a=1&b=%20", subprotocols=["chat", "other"], max_size=None) as socket:
+    async with connect(f"{URL}/seen?a=1&b=%20", subprotocols=["chat", "other"], max_size=None, **TLS) as socket:
         found["subprotocol"] = socket.subprotocol
         found["extensions"] = [extension.name for extension in socket.protocol.extensions]
         found["echoed"] = {
