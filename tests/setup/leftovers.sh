@@ -39,6 +39,10 @@ check_leftovers() {
     local link program
     for link in /proc/[0-9]*/exe; do
         program=$(readlink "$link" 2>/dev/null) || continue
+        # An environment's Python is a link to the machine's; only the name it was called by tells.
+        case $program in
+        */python*) IFS= read -r -d '' program <"${link%exe}cmdline" 2>/dev/null || continue ;;
+        esac
         case $program in
         "$(target_folder)"/*)
             id=${link#/proc/}

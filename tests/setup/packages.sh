@@ -11,6 +11,9 @@ install() { from_debian "$*" install_all "$@"; }
 
 install_all() { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install --yes "$@"; }
 
+# The same without what packages recommend.
+install_bare() { install_all --no-install-recommends "$@"; }
+
 # from_debian WHAT COMMAND...: gets what is missing, or says what to install by hand.
 from_debian() {
     local what=$1
@@ -41,16 +44,23 @@ stop_registry_service() {
     fi
 }
 
-# The one program that is needed of Debian's package prometheus. The package itself would bring a server, started at
-# once and after every boot, so it is only unpacked.
-unpack_promtool() (
+# Where the pages of Prometheus's own interface lie; the tests look here, too.
+readonly PROMETHEUS_PAGES=/usr/local/share/prometheus/web
+
+# The programs of Debian's package prometheus, and the server's pages. The package itself would bring a service, started
+# at once and after every boot, so it is only unpacked.
+unpack_prometheus() (
     folder=$(mktemp -d)
     trap 'rm -rf "$folder"' EXIT
     cd "$folder" &&
         apt-get update &&
         apt-get download prometheus &&
-        dpkg-deb --fsys-tarfile prometheus_*.deb | tar --extract ./usr/bin/promtool &&
-        mv usr/bin/promtool /usr/local/bin/promtool
+        dpkg-deb --fsys-tarfile prometheus_*.deb |
+        tar --extract ./usr/bin/promtool ./usr/bin/prometheus ./usr/share/prometheus/web &&
+        rm -rf "$PROMETHEUS_PAGES" &&
+        mkdir -p "$(dirname "$PROMETHEUS_PAGES")" &&
+        mv usr/share/prometheus/web "$PROMETHEUS_PAGES" &&
+        mv usr/bin/promtool usr/bin/prometheus /usr/local/bin
 )
 
 install_packages() {
@@ -87,7 +97,9 @@ install_packages() {
             stop_registry_service
         fi
     fi
-    command -v promtool >/dev/null || from_debian promtool unpack_promtool
+    if ! { command -v promtool && command -v prometheus; } >/dev/null; then
+        from_debian "promtool and prometheus" unpack_prometheus
+    fi
     cargo --version
     docker --version
     promtool --version | sed -n 1p
