@@ -8,6 +8,7 @@ pub mod forward;
 pub mod headers;
 pub mod listener;
 pub mod pool;
+pub mod raw_head;
 pub mod redirect;
 pub mod request;
 pub mod respond;
