@@ -3,9 +3,11 @@
 
 pub mod account;
 pub mod body;
+pub mod chunked;
 pub mod client;
 pub mod forward;
 pub mod headers;
+pub mod inbound;
 pub mod listener;
 pub mod pool;
 pub mod raw_head;

@@ -1,0 +1,237 @@
+//! The chunks of a request's body, followed as they arrive. The parser reads them too, and takes off their frames; but
+//! it knows no bound for leading zeros, takes white space for nothing, and looks for a trailer's end in a way of its
+//! own. Here is what others could read otherwise told from what they could not.
+//!
+//! Keeps no data: of a body that is under way there is a line at most.
+
+use memchr::memchr;
+
+use crate::gateway::raw_head;
+
+/// Most of a line with a chunk's size and extensions. The longest in use are signatures, of less than a hundred bytes.
+const MAX_LINE: usize = 256;
+
+/// Most of a size's digits: with so many it cannot overflow.
+const MAX_DIGITS: usize = 15;
+
+/// Most of a body's trailers.
+const MAX_TRAILERS: usize = 16 * 1024;
+
+/// Where in a body the next byte belongs.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+enum At {
+    /// To a line that says how long a chunk is.
+    #[default]
+    Size,
+    /// To a chunk: so many bytes of data are to come.
+    Data(u64),
+    /// To the CR behind the data.
+    Cr,
+    /// To the LF behind that.
+    Lf,
+    /// To a trailer, or to the empty line that ends the body.
+    Trailer,
+}
+
+/// A body in chunks.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Chunked {
+    at: At,
+    /// What has arrived of a line that is not whole yet.
+    line: Vec<u8>,
+    /// How long the trailers are so far.
+    trailers: usize,
+}
+
+/// The bytes are no chunks from here on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Broken {
+    /// How many of the bytes at hand are sound.
+    pub sound: usize,
+    /// What is wrong with the others.
+    pub why: &'static str,
+}
+
+impl Chunked {
+    /// Goes on with what has arrived. Gives how much of it there was up to the body's end, or nothing where that is
+    /// still to come.
+    ///
+    /// # Errors
+    /// [`Broken`]; there is nothing more to follow then. Of a line that is wrong not all is sound, so that the parser
+    /// never sees its end.
+    pub fn follow(&mut self, bytes: &[u8]) -> Result<Option<usize>, Broken> {
+        let mut seen = 0;
+        while let Some(next) = bytes.get(seen) {
+            let broken = |why| Broken { sound: seen, why };
+            match self.at {
+                At::Data(left) => {
+                    let here = (bytes.len() - seen).min(usize::try_from(left).unwrap_or(usize::MAX));
+                    seen += here;
+                    let left = left - here as u64;
+                    self.at = if left == 0 { At::Cr } else { At::Data(left) };
+                }
+                At::Cr | At::Lf => {
+                    let (awaited, then) = if self.at == At::Cr { (b'\r', At::Lf) } else { (b'\n', At::Size) };
+                    if *next != awaited {
+                        return Err(broken("a chunk that does not end where its size says"));
+                    }
+                    seen += 1;
+                    self.at = then;
+                }
+                At::Size | At::Trailer => {
+                    let rest = &bytes[seen..];
+                    let end = memchr(b'\n', rest).map_or(rest.len(), |lf| lf + 1);
+                    let (limit, why) = match self.at {
+                        At::Size => (MAX_LINE, "a chunk's extensions are too long"),
+                        _ => (MAX_TRAILERS - self.trailers, "the trailers are too long"),
+                    };
+                    if self.line.len() + end > limit {
+                        return Err(broken(why));
+                    }
+                    self.line.extend_from_slice(&rest[..end]);
+                    if self.line.ends_with(b"\n") && self.line_ended().map_err(broken)? {
+                        return Ok(Some(seen + end));
+                    }
+                    seen += end;
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// A line is whole. Says whether it was the body's last.
+    fn line_ended(&mut self) -> Result<bool, &'static str> {
+        let line = self.line.strip_suffix(b"\r\n").ok_or("a chunk's line that does not end in CR and LF")?;
+        if self.at == At::Size {
+            let size = size(line)?;
+            self.at = if size == 0 { At::Trailer } else { At::Data(size) };
+        } else if line.is_empty() {
+            return Ok(true);
+        } else {
+            raw_head::check_field(line)?;
+            self.trailers += self.line.len();
+        }
+        self.line.clear();
+        Ok(false)
+    }
+}
+
+/// The size that a line says; extensions, RFC 9112 section 7.1.1, are nobody's business here.
+fn size(line: &[u8]) -> Result<u64, &'static str> {
+    let len = line.iter().position(|byte| !byte.is_ascii_hexdigit()).unwrap_or(line.len());
+    let (digits, extensions) = line.split_at(len);
+    if !(1..=MAX_DIGITS).contains(&len) {
+        return Err("a malformed chunk size");
+    }
+    if !extensions.is_empty() {
+        if !extensions.trim_ascii_start().starts_with(b";") {
+            return Err("a malformed chunk size");
+        }
+        raw_head::check_text(extensions)?;
+    }
+    let value = |digit: u8| u64::from(char::from(digit).to_digit(16).unwrap_or_default());
+    Ok(digits.iter().fold(0, |number, digit| number * 16 + value(*digit)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Follows the bytes in one piece, and in all pairs of pieces and one by one, which is all the same.
+    fn followed(bytes: &[u8]) -> Result<Option<usize>, &'static str> {
+        let whole = Chunked::default().follow(bytes).map_err(|broken| broken.why);
+        for cut in 1..bytes.len() {
+            let mut chunked = Chunked::default();
+            let pieces = match chunked.follow(&bytes[..cut]) {
+                Ok(None) => chunked.follow(&bytes[cut..]).map(|end| end.map(|end| cut + end)),
+                early => early,
+            };
+            assert_eq!(pieces.map_err(|broken| broken.why), whole, "{} at {cut}", bytes.escape_ascii());
+        }
+        let mut chunked = Chunked::default();
+        let one_by_one = bytes.chunks(1).zip(1..).find_map(|(byte, at)| match chunked.follow(byte) {
+            Ok(end) => end.map(|_| Ok(at)),
+            Err(broken) => Some(Err(broken.why)),
+        });
+        assert_eq!(one_by_one.transpose(), whole, "{}", bytes.escape_ascii());
+        whole
+    }
+
+    #[test]
+    fn where_a_body_ends() {
+        let extension = format!("4;{}\r\nwiki\r\n0\r\n\r\n", "x".repeat(MAX_LINE - 4));
+        for (bytes, behind) in [
+            ("0\r\n\r\n", 0),
+            ("0\r\n\r\nGET / HTTP/1.1\r\n", 16),
+            ("4\r\nwiki\r\n00\r\n\r\n", 0),
+            ("00000000000000a\r\n0\r\n\r\n\r\n\r\n!\r\n0\r\n\r\n", 0),
+            ("4;a=b;c=\"d;\t\"\r\nwiki\r\n1 \t;\u{e4}\r\n!\r\n0;x\r\n\r\n", 0),
+            ("0\r\nA: b\r\nC:\r\n\r\n\r\n", 2),
+            (&extension, 0),
+        ] {
+            assert_eq!(followed(bytes.as_bytes()), Ok(Some(bytes.len() - behind)), "{bytes:?}");
+        }
+        for unfinished in ["", "f", "fffffffffffffff\r\nabc", "4\r\nwiki\r\n0\r\n", "0\r\nA: b\r\n"] {
+            assert_eq!(followed(unfinished.as_bytes()), Ok(None), "{unfinished:?}");
+        }
+    }
+
+    #[test]
+    fn what_others_could_read_otherwise() {
+        let size = "a malformed chunk size";
+        for bad in [
+            "",
+            " 4",
+            "\t4",
+            "+4",
+            "-4",
+            "0x4",
+            "4_0",
+            "g",
+            "4 ",
+            "4\t",
+            "4 4",
+            "4,",
+            "4\u{b}",
+            ";4",
+            "\"4\"",
+            "0000000000000004",
+            "10000000000000000",
+        ] {
+            assert_eq!(followed(format!("{bad}\r\nwiki\r\n0\r\n\r\n").as_bytes()), Err(size), "{bad:?}");
+        }
+        let (crlf, control) = ("a chunk's line that does not end in CR and LF", "a control character");
+        let ends = "a chunk that does not end where its size says";
+        let long = format!("4;{}", "x".repeat(MAX_LINE));
+        let trailers = format!("0\r\n{}", "A: b\r\n".repeat(MAX_TRAILERS / 6 + 1));
+        for (bytes, why) in [
+            ("4\nwiki\r\n0\r\n\r\n", crlf),
+            ("4;a\nwiki\r\n0\r\n\r\n", crlf),
+            ("4;a\rb\r\nwiki\r\n0\r\n\r\n", control),
+            ("4;a\0\r\nwiki\r\n0\r\n\r\n", control),
+            ("4\r\r\nwiki\r\n0\r\n\r\n", size),
+            ("4\r\nwiki0\r\n\r\n", ends),
+            ("4\r\nwiki\n0\r\n\r\n", ends),
+            ("4\r\nwiki\rx0\r\n\r\n", ends),
+            ("3\r\nwiki\r\n0\r\n\r\n", ends),
+            ("0\r\n\n", crlf),
+            ("0\r\nA: b\n\r\n", crlf),
+            ("0\r\nA: b\rc\r\n\r\n", control),
+            ("0\r\nA : b\r\n\r\n", "white space before a colon"),
+            ("0\r\n b\r\n\r\n", "a folded line"),
+            ("0\r\nA\r\n\r\n", "a line without a colon"),
+            ("0\r\n: b\r\n\r\n", "an empty header name"),
+            (&long, "a chunk's extensions are too long"),
+            (&trailers, "the trailers are too long"),
+        ] {
+            let followed = Chunked::default().follow(bytes.as_bytes()).map_err(|broken| broken.why);
+            assert_eq!(followed, Err(why), "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn what_comes_before_a_mistake_is_sound() {
+        let bytes = b"4\r\nwiki\r\n+4\r\nwiki\r\n0\r\n\r\n";
+        assert_eq!(Chunked::default().follow(bytes), Err(Broken { sound: 9, why: "a malformed chunk size" }));
+    }
+}
