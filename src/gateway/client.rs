@@ -1,5 +1,5 @@
 //! A client's connection as both the HTTP parser and the request's handler see it: the parser reads and writes,
-//! the handler asks whether the client is still there and what the head looked like.
+//! the handler asks whether the client is still there and whether the head's bytes were sound.
 //!
 //! The seam for what is to come: TLS, HTTP/2 and Unix sockets are further kinds of stream behind it.
 
@@ -7,7 +7,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use http::HeaderValue;
@@ -16,10 +16,8 @@ use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
 use crate::app::clock;
+use crate::gateway::inbound::Inbound;
 use crate::gateway::stall::Stall;
-
-/// Most of a head that is kept to be looked at; the parser's own bound is the same.
-pub const MAX_HEAD: usize = 64 * 1024;
 
 /// One client's connection.
 #[derive(Debug)]
@@ -29,23 +27,15 @@ pub struct Client {
     pub peer: SocketAddr,
     /// Readiness was taken away while watching for the end of input: the next read must look for itself.
     reread: AtomicBool,
-    /// Whether what arrives now belongs to a head.
-    in_head: AtomicBool,
-    /// What has arrived of the current head.
-    head: Mutex<Vec<u8>>,
+    /// What has arrived.
+    inbound: Mutex<Inbound>,
 }
 
 impl Client {
     /// A connection that was just accepted.
     #[must_use]
     pub fn new(stream: TcpStream, peer: SocketAddr) -> Arc<Self> {
-        Arc::new(Self {
-            stream,
-            peer,
-            reread: AtomicBool::new(false),
-            in_head: AtomicBool::new(true),
-            head: Mutex::default(),
-        })
+        Arc::new(Self { stream, peer, reread: AtomicBool::new(false), inbound: Mutex::default() })
     }
 
     /// The other end's address.
@@ -62,27 +52,21 @@ impl Client {
         HeaderValue::from_str(&address).unwrap_or(HeaderValue::from_static(""))
     }
 
-    /// A request's head is complete: what arrives next is its body.
-    pub fn head_complete(&self) {
-        self.in_head.store(false, Ordering::Relaxed);
-    }
-
-    /// A request has been answered: what arrives next is a head.
-    pub fn head_expected(&self) {
-        if !self.in_head.swap(true, Ordering::Relaxed) {
-            self.head.lock().unwrap_or_else(PoisonError::into_inner).clear();
-        }
+    /// The verdict on the head of the request at hand; to be asked for once for each.
+    ///
+    /// # Errors
+    /// Why it is refused.
+    pub fn next_head(&self) -> Result<(), &'static str> {
+        self.inbound().next_head()
     }
 
     /// No head will come any more.
-    pub fn forget_head(&self) {
-        self.in_head.store(false, Ordering::Relaxed);
-        *self.head.lock().unwrap_or_else(PoisonError::into_inner) = Vec::new();
+    pub fn forget_heads(&self) {
+        self.inbound().forget();
     }
 
-    /// Looks at what has arrived of the current head.
-    pub fn with_head<T>(&self, look: impl FnOnce(&[u8]) -> T) -> T {
-        look(&self.head.lock().unwrap_or_else(PoisonError::into_inner))
+    fn inbound(&self) -> MutexGuard<'_, Inbound> {
+        self.inbound.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Resolves when the client has closed its end. The parser notices that by itself only where neither a body
@@ -99,14 +83,6 @@ impl Client {
             let _cleared = self.stream.try_io(Interest::READABLE, unready);
         }
     }
-
-    fn keep_head(&self, bytes: &[u8]) {
-        if self.in_head.load(Ordering::Relaxed) {
-            let mut head = self.head.lock().unwrap_or_else(PoisonError::into_inner);
-            let room = MAX_HEAD.saturating_sub(head.len());
-            head.extend_from_slice(&bytes[..bytes.len().min(room)]);
-        }
-    }
 }
 
 /// The stream of a [`Client`], for the HTTP parser.
@@ -114,21 +90,26 @@ impl Client {
 pub struct ClientStream {
     client: Arc<Client>,
     stall: Stall,
+    /// Why nothing more is to be read.
+    broken: Option<&'static str>,
 }
 
 impl AsyncRead for ClientStream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         clock::tick();
-        let client = &self.client;
+        let this = self.get_mut();
+        if let Some(why) = this.broken {
+            return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, why)));
+        }
+        let client = &this.client;
         let before = buf.filled().len();
         if client.reread.swap(false, Ordering::Relaxed) {
             match rustix::net::recv(&client.stream, buf.initialize_unfilled(), RecvFlags::DONTWAIT) {
                 Ok((read, _)) => {
                     buf.advance(read);
-                    client.keep_head(&buf.filled()[before..]);
                     // There may be more, of which nothing will tell.
                     client.reread.store(true, Ordering::Relaxed);
-                    return Poll::Ready(Ok(()));
+                    return Poll::Ready(this.arrived(buf, before));
                 }
                 Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => {}
                 Err(error) => return Poll::Ready(Err(error.into())),
@@ -137,10 +118,7 @@ impl AsyncRead for ClientStream {
         loop {
             ready!(client.stream.poll_read_ready(cx))?;
             match client.stream.try_read_buf(buf) {
-                Ok(_) => {
-                    client.keep_head(&buf.filled()[before..]);
-                    return Poll::Ready(Ok(()));
-                }
+                Ok(_) => return Poll::Ready(this.arrived(buf, before)),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return Poll::Ready(Err(error)),
             }
@@ -178,7 +156,17 @@ impl ClientStream {
     /// The stream of this client.
     #[must_use]
     pub fn new(client: Arc<Client>) -> Self {
-        Self { client, stall: Stall::default() }
+        Self { client, stall: Stall::default(), broken: None }
+    }
+
+    /// Looks at what the parser is to see next, and takes off what it is not to.
+    fn arrived(&mut self, buf: &mut ReadBuf<'_>, before: usize) -> io::Result<()> {
+        let Err(broken) = self.client.inbound().follow(&buf.filled()[before..]) else { return Ok(()) };
+        tracing::debug!(peer = %self.client.peer, why = broken.why, "a body is cut off");
+        self.broken = Some(broken.why);
+        buf.set_filled(before + broken.sound);
+        // Nothing at all would mean that the client has closed its end.
+        if broken.sound == 0 { Err(io::Error::new(io::ErrorKind::InvalidData, broken.why)) } else { Ok(()) }
     }
 
     /// Writes what can be written now. Fails where the client has not taken a byte for too long: it would hold its

@@ -44,7 +44,6 @@ pub async fn answer(
     client: Arc<Client>,
     request: Request<Incoming>,
 ) -> Result<Response<Accounted>, HangUp> {
-    client.head_complete();
     let mut account = Account::open(Rc::clone(&worker.unrouted));
     // From here on the head stays where it is: what is handed down by value stands once more at each level of what is
     // kept for a request that waits.
@@ -72,9 +71,7 @@ pub async fn answer(
         }
     };
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-        client.forget_head();
-    } else {
-        client.head_expected();
+        client.forget_heads();
     }
     Ok(response.map(|body| Accounted::new(body, account)))
 }
@@ -98,8 +95,8 @@ async fn forward(
     head: &mut request::Parts,
     body: Incoming,
 ) -> Result<Response<Body>, Refused> {
-    let has_length = || client.with_head(|received| checks::has_length(received, head.method.as_str()));
-    let target = checks::check(head, has_length)?;
+    client.next_head().map_err(Reject::BadRequest)?;
+    let target = checks::check(head)?;
     if target.path == HEALTH_PATH {
         return Ok(respond::text_response(StatusCode::OK, "ok\n"));
     }

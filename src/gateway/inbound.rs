@@ -79,8 +79,12 @@ impl Inbound {
     /// Gives how much of these bytes belongs to the head, once that is whole and sound.
     fn follow_head(&mut self, bytes: &[u8]) -> Option<usize> {
         let before = self.head.len();
-        // One that has come in one piece, as nearly all do, is looked at where it is.
-        let (head, checked) = if before == 0
+        // One that has come in one piece, as nearly all do, is looked at where it is; and where nothing seems to have
+        // come along with it, its end is not looked for, since none that is sound has another within.
+        let alone = (before == 0 && bytes.ends_with(b"\r\n\r\n")).then(|| raw_head::check(bytes));
+        let (head, checked) = if let Some(Ok(body)) = alone {
+            (bytes.len(), Ok(body))
+        } else if before == 0
             && let Some(end) = raw_head::end_of(bytes)
         {
             (end, raw_head::check(&bytes[..end]))

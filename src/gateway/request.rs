@@ -1,7 +1,7 @@
-//! Whether a request may be passed on at all, and which host and path it names. Refuses what the HTTP parser
-//! lets through and another parser further on might read otherwise.
+//! Whether a request may be passed on at all, and which host and path it names. What its bytes were like is no longer
+//! to be seen here: that `raw_head.rs` has looked at.
 
-use http::header::{HOST, TRANSFER_ENCODING};
+use http::header::HOST;
 use http::request::Parts;
 use http::{Method, Version};
 
@@ -16,25 +16,15 @@ pub struct Target<'a> {
     pub path: &'a str,
 }
 
-/// Checks a request. `has_length` tells of a `Content-Length` that the parser has dropped.
+/// Checks a request.
 ///
 /// # Errors
 /// [`Reject`] with the reason.
-pub fn check(head: &Parts, has_length: impl FnOnce() -> bool) -> Result<Target<'_>, Reject> {
+pub fn check(head: &Parts) -> Result<Target<'_>, Reject> {
     if head.method == Method::CONNECT {
         return Err(Reject::Connect);
     }
     let host = host_of(head)?;
-    if let Some(coding) = head.headers.get(TRANSFER_ENCODING) {
-        if !coding.as_bytes().eq_ignore_ascii_case(b"chunked")
-            || head.headers.get_all(TRANSFER_ENCODING).iter().nth(1).is_some()
-        {
-            return Err(Reject::BadRequest("a transfer coding other than chunked"));
-        }
-        if has_length() {
-            return Err(Reject::BadRequest("Transfer-Encoding together with Content-Length"));
-        }
-    }
     let path = head.uri.path();
     let whole_server = path == "*" && head.method == Method::OPTIONS;
     if !path.starts_with('/') && !whole_server {
@@ -82,22 +72,6 @@ fn is_host(host: &str) -> bool {
     named && port.is_some_and(|port| port.len() <= 5 && port.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
-/// Whether the head with which `received` begins has a `Content-Length` line. The parser drops the line where there
-/// is a `Transfer-Encoding` too, so this looks at the bytes themselves.
-///
-/// A pipelined head may have come along with the request before it, and is then not there to be looked at: the
-/// answer is no. That is safe: the parser goes by the coding alone and closes the connection behind such a
-/// request, RFC 9112 section 6.1.
-#[must_use]
-pub fn has_length(received: &[u8], method: &str) -> bool {
-    let start = received.iter().position(|byte| !matches!(byte, b'\r' | b'\n')).unwrap_or_default();
-    let mut lines = received[start..].split(|byte| *byte == b'\n');
-    let first = lines.next().and_then(|line| line.strip_prefix(method.as_bytes()));
-    let mut fields = lines.take_while(|line| !line.is_empty() && *line != b"\r");
-    first.is_some_and(|rest| rest.starts_with(b" "))
-        && fields.any(|line| line.len() > 14 && line[..14].eq_ignore_ascii_case(b"content-length"))
-}
-
 #[cfg(test)]
 mod tests {
     use http::Request;
@@ -105,7 +79,7 @@ mod tests {
     use super::*;
 
     fn rejected(request: http::request::Builder) -> Option<&'static str> {
-        match check(&request.body(()).unwrap().into_parts().0, || false) {
+        match check(&request.body(()).unwrap().into_parts().0) {
             Err(Reject::BadRequest(why)) => Some(why),
             Err(other) => panic!("{other:?}"),
             Ok(_) => None,
@@ -132,23 +106,9 @@ mod tests {
     #[test]
     fn targets_without_a_path() {
         let connect = Request::connect("a.example:443").header("host", "a.example:443").body(()).unwrap();
-        assert_eq!(check(&connect.into_parts().0, || false), Err(Reject::Connect));
+        assert_eq!(check(&connect.into_parts().0), Err(Reject::Connect));
         let star = |method: &str| Request::builder().method(method).uri("*").header("host", "a");
         assert_eq!(rejected(star("OPTIONS")), None);
         assert_eq!(rejected(star("GET")), Some("the target is no path"));
-    }
-
-    #[test]
-    fn a_length_beside_chunked_is_seen_in_the_bytes() {
-        let head = b"POST /a HTTP/1.1\r\nHost: a\r\ncontent-LENGTH: 3\r\nTransfer-Encoding: chunked\r\n\r\n";
-        assert!(has_length(head, "POST"));
-        let without =
-            b"POST /a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nContent-Length: 3\r\n";
-        assert!(!has_length(without, "POST"));
-        let alike = [&head[..], b"24\r\n", without].concat();
-        assert!(has_length(&alike, "POST"), "a body that looks like a head hides nothing");
-        assert!(has_length(&[b"\r\n", &head[..]].concat(), "POST"));
-        assert!(!has_length(b"of an earlier body\r\nContent-Length: 3\r\n\r\n", "POST"));
-        assert!(!has_length(b"", "POST"));
     }
 }

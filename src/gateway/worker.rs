@@ -22,8 +22,9 @@ use tokio::time::Instant;
 
 use crate::app::tally::{self, Tally};
 use crate::app::{clock, meter};
-use crate::gateway::client::{Client, ClientStream, MAX_HEAD};
+use crate::gateway::client::{Client, ClientStream};
 use crate::gateway::forward;
+use crate::gateway::inbound::MAX_HEAD;
 use crate::gateway::listener::BACKLOG;
 use crate::gateway::pool::{Pool, Shared};
 use crate::gateway::route::RouteTable;
