@@ -51,6 +51,7 @@ pub fn prepare_request(headers: &mut HeaderMap, client: IpAddr, upgrade: Option<
     if trailers {
         headers.insert(TE, HeaderValue::from_static("trailers"));
     }
+    plain_framing(headers);
     if let Some(upgrade) = upgrade {
         headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
         headers.insert(UPGRADE, upgrade);
@@ -63,6 +64,22 @@ pub fn prepare_request(headers: &mut HeaderMap, client: IpAddr, upgrade: Option<
         Some(host) => headers.insert(&FORWARDED_HOST, host),
         None => headers.remove(&FORWARDED_HOST),
     };
+}
+
+/// Has the fields that frame a request in the one form that everybody reads alike: a coding in small letters, a length
+/// without zeros in front. What else they might be has been refused by now.
+fn plain_framing(headers: &mut HeaderMap) {
+    if headers.get(TRANSFER_ENCODING).is_some_and(|coding| coding != "chunked") {
+        headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    }
+    let padded = |length: &&HeaderValue| length.len() > 1 && length.as_bytes()[0] == b'0';
+    let length = headers
+        .get(CONTENT_LENGTH)
+        .filter(padded)
+        .and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    if let Some(length) = length {
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+    }
 }
 
 /// Makes the trailers of a client's request those that its replica gets: an app may read them like headers.
