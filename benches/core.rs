@@ -17,6 +17,7 @@ use pilotlight::app::{App, Policy};
 use pilotlight::config::spec::{AppSpec, EdgeSpec, HostPattern, RouteSpec};
 use pilotlight::config::{Overrides, parse};
 use pilotlight::control::decide::{self, Observation, State};
+use pilotlight::gateway::inbound::Inbound;
 use pilotlight::gateway::route::{Entry, RouteTable};
 use pilotlight::runtime::{Address, Endpoint};
 
@@ -120,5 +121,34 @@ fn decision(c: &mut Criterion) {
     c.bench_function("decide", |b| b.iter(|| decide::decide(&spec, &state, black_box(&seen), later)));
 }
 
-criterion_group!(core, meter, tally, route, claim, decision);
+const CURL: &str = "GET /id HTTP/1.1\r\nHost: app.example\r\nUser-Agent: curl/8.5.0\r\nAccept: */*\r\n\r\n";
+
+const BROWSER: &str = "GET /articles/2024/how-a-proxy-works?page=2 HTTP/1.1\r\n\
+    Host: app.example\r\n\
+    Connection: keep-alive\r\n\
+    Upgrade-Insecure-Requests: 1\r\n\
+    User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0.0.0 Safari/537.36\r\n\
+    Accept: text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8\r\n\
+    Sec-Fetch-Site: same-origin\r\n\
+    Sec-Fetch-Mode: navigate\r\n\
+    Sec-Fetch-Dest: document\r\n\
+    Referer: https://app.example/articles\r\n\
+    Accept-Encoding: gzip, deflate, br\r\n\
+    Accept-Language: en-GB,en;q=0.9\r\n\
+    Cookie: session=0123456789abcdef0123456789abcdef\r\n\r\n";
+
+/// Each request's bytes are looked at once more than the parser does: 3 % of a request of 12 µs are 360 ns.
+fn head(c: &mut Criterion) {
+    let mut inbound = Inbound::new(64 * 1024);
+    for (client, head) in [("curl", CURL), ("a browser", BROWSER)] {
+        c.bench_function(&format!("head: {} bytes of {client}, followed and asked for", head.len()), |b| {
+            b.iter(|| {
+                inbound.follow(black_box(head.as_bytes())).expect("a head alone");
+                inbound.next_head()
+            });
+        });
+    }
+}
+
+criterion_group!(core, meter, tally, head, route, claim, decision);
 criterion_main!(core);

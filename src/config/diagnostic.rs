@@ -39,6 +39,8 @@ pub(crate) struct Source {
 impl Source {
     /// A file whose lines may be shown.
     pub(crate) fn shown(path: &Path, text: &str) -> Arc<Self> {
+        // A CR alone ends a line too, YAML 1.2 section 5.4, and places are counted so.
+        let text = text.replace("\r\n", "\n").replace('\r', "\n");
         Arc::new(Self { path: path.to_owned(), lines: text.lines().map(str::to_owned).collect() })
     }
 
@@ -258,6 +260,13 @@ impl From<Diagnostic> for ConfigErrors {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lines_end_where_yaml_ends_them() {
+        let source = Source::shown(Path::new("f"), "a\rb\r\nc\n\rd\n");
+        let lines: Vec<_> = (0..=6).map(|number| source.line(number)).collect();
+        assert_eq!(lines, [None, Some("a"), Some("b"), Some("c"), Some(""), Some("d"), None]);
+    }
 
     #[test]
     fn shows_both_places_in_the_order_of_the_file() {

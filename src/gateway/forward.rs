@@ -204,8 +204,8 @@ async fn pass_on(
     if http2 {
         headers::move_host(head)?;
     }
-    let time = if is_call { grpc::timeout(&head.headers) } else { None };
-    let order = Order { time: time.map_or(spec.timeout, |time| time.min(spec.timeout)), http2 };
+    let patience = if is_call { grpc::timeout(&head.headers) } else { None };
+    let order = Order { time: patience.map_or(spec.timeout, |time| time.min(spec.timeout)), http2 };
     let (response, lease) = way.send(head, upload, progress, order, &tie).await?;
 
     let (mut head, incoming) = response.into_parts();

@@ -71,6 +71,7 @@ pub fn prepare_request(headers: &mut HeaderMap, facts: Facts) {
     if trailers {
         headers.insert(TE, HeaderValue::from_static("trailers"));
     }
+    plain_framing(headers);
     if let Some(upgrade) = upgrade {
         headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
         headers.insert(UPGRADE, upgrade);
@@ -161,6 +162,22 @@ fn add_forwarded(headers: &mut HeaderMap, peer: IpAddr, proto: &HeaderValue) {
         IpAddr::V6(ip) => format!("for=\"[{ip}]\";proto={proto}"),
     };
     append(headers, &FORWARDED, &HeaderValue::try_from(element).expect("an address is visible ASCII"));
+}
+
+/// Has the fields that frame a request in the one form that everybody reads alike: a coding in small letters, a length
+/// without zeros in front. What else they might be has been refused by now.
+fn plain_framing(headers: &mut HeaderMap) {
+    if headers.get(TRANSFER_ENCODING).is_some_and(|coding| coding != "chunked") {
+        headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    }
+    let padded = |length: &&HeaderValue| length.len() > 1 && length.as_bytes()[0] == b'0';
+    let length = headers
+        .get(CONTENT_LENGTH)
+        .filter(padded)
+        .and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    if let Some(length) = length {
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+    }
 }
 
 /// Makes the trailers of a client's request those that its replica gets: an app may read them like headers.

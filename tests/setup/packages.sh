@@ -81,6 +81,7 @@ install_packages() {
 
     local missing=()
     need cc build-essential
+    need c++ build-essential
     need make build-essential
     need curl curl
     need jq jq
