@@ -13,7 +13,8 @@ fuzz_target!(|bytes: &[u8]| {
     let trusted = Peers { networks: vec!["10.0.0.0/8".parse().expect("a network")], local: false };
     let peer = IpAddr::from([10, 0, 0, 1]);
     let mut lines = bytes.split(|byte| *byte == b'\n');
-    let name = if lines.next().is_some_and(|line| line.len() % 2 == 0) { "forwarded" } else { "x-forwarded-for" };
+    let name =
+        if lines.next().is_some_and(|line| line.len() % 2 == 0) { "forwarded" } else { "x-forwarded-for" };
     let mut headers = HeaderMap::new();
     for line in lines.filter_map(|line| HeaderValue::from_bytes(line).ok()) {
         headers.append(name, line);

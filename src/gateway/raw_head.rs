@@ -5,11 +5,6 @@
 //! Knows nothing of connections and of what a request asks for: which host and path it names is `request.rs`' to say,
 //! and which of its fields go any further that of `headers.rs`.
 
-#![expect(
-    clippy::needless_bitwise_bool,
-    reason = "without branches the compiler compares many bytes at once"
-)]
-
 use memchr::{memchr, memchr_iter};
 
 /// Longest `Content-Length`: any number of so many digits fits into 64 bits, signed or not.
@@ -123,15 +118,19 @@ pub fn check_text(line: &[u8]) -> Result<(), &'static str> {
     if found { Err("a control character") } else { Ok(()) }
 }
 
-/// Looks for bytes that stand nowhere in a head. Without an early way out, the compiler compares sixteen at once.
+/// Whether anything is true. Without an early way out, the compiler compares sixteen bytes at once.
+fn any(found: impl Iterator<Item = bool>) -> bool {
+    found.fold(0, |any, found| any | u8::from(found)) != 0
+}
+
+/// Looks for bytes that stand nowhere in a head.
 fn check_bytes(head: &[u8]) -> Result<(), &'static str> {
-    let control = |byte: u8| (byte < b' ') & !matches!(byte, b'\t' | b'\r' | b'\n') | (byte == 0x7f);
-    let controls = head.iter().fold(false, |found, byte| found | control(*byte));
-    if controls {
+    let control = |byte: u8| byte < b' ' && !matches!(byte, b'\t' | b'\r' | b'\n') || byte == 0x7f;
+    if any(head.iter().map(|byte| control(*byte))) {
         return Err("a control character");
     }
     let pairs = head.iter().zip(head.get(1..).unwrap_or_default());
-    let half = pairs.fold(false, |found, (one, next)| found | ((*one == b'\r') != (*next == b'\n')));
+    let half = any(pairs.map(|(one, next)| (*one == b'\r') != (*next == b'\n')));
     if half || head.first() == Some(&b'\n') || head.last() == Some(&b'\r') {
         return Err("a line that does not end in CR and LF");
     }
@@ -156,8 +155,8 @@ fn request_line(head: &[u8]) -> Result<(bool, &[u8]), &'static str> {
     let target = &line[..target];
     // A fragment is the client's own affair; the parser drops it, and others route by it.
     // Bytes beyond ASCII stand in the targets of clients that do not escape them, and nobody reads them in two ways.
-    let foreign = |byte: u8| (byte <= b' ') | (byte == 0x7f) | (byte == b'#');
-    if target.is_empty() || target.iter().fold(false, |found, byte| found | foreign(*byte)) {
+    let foreign = |byte: &u8| matches!(*byte, 0..=b' ' | 0x7f | b'#');
+    if target.is_empty() || any(target.iter().map(foreign)) {
         return Err("a malformed target");
     }
     Ok((current, rest))
@@ -399,7 +398,6 @@ mod tests {
             ("GET\t/ HTTP/1.1", "a malformed method"),
             (" GET / HTTP/1.1", "a malformed method"),
             ("G(T / HTTP/1.1", "a malformed method"),
-            ("GET /\u{e4} HTTP/1.1", "a malformed target"),
             ("GET /a#b HTTP/1.1", "a malformed target"),
             ("GET  HTTP/1.1", "a malformed target"),
         ] {

@@ -25,6 +25,9 @@ const GOOD: &[u8] = b"GET /good HTTP/1.1\r\nHost: a.test\r\n\r\n";
 const GOOD_CHUNKED: &[u8] =
     b"POST /good HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nwiki\r\n0\r\n\r\n";
 
+/// Long enough for a connection to be closed that is to be.
+const PATIENCE: Duration = Duration::from_secs(20);
+
 /// A proxy of one worker, which is done with a request before it takes the next, in front of a recorder.
 struct Stage {
     proxy: Proxy,
@@ -58,8 +61,9 @@ impl Stage {
 }
 
 /// The answers that came until the connection was closed: status and reason.
-async fn answers(wire: &mut Wire) -> Vec<(u16, String)> {
-    let said = wire.rest().await.unwrap_or_default();
+async fn answers(wire: &mut Wire, which: &str) -> Vec<(u16, String)> {
+    let said = tokio::time::timeout(PATIENCE, wire.rest()).await;
+    let said = said.unwrap_or_else(|_| panic!("{which}: the connection is not closed")).unwrap_or_default();
     let said = String::from_utf8(said).expect("the proxy writes text");
     let replies = said.split("HTTP/1.").skip(1);
     replies
@@ -133,7 +137,7 @@ async fn all_are_refused(rows: &[Refused]) {
             let which = format!("{}, {way:?}", row.name);
             let mut wire = stage.wire().await;
             let first = way.send(&mut wire, &[row.bytes, SMUGGLED].concat()).await;
-            let mut said = answers(&mut wire).await;
+            let mut said = answers(&mut wire, &which).await;
             let received = stage.received().await;
             let good = received.iter().all(|bytes| contains_good(bytes));
             assert!(good && received.len() == way.ahead(), "{which}: {}", shown(&received));
@@ -154,7 +158,8 @@ fn contains_good(bytes: &[u8]) -> bool {
 }
 
 fn shown(received: &[Vec<u8>]) -> String {
-    received.iter().map(|bytes| format!("\n    {}", bytes.escape_ascii())).collect()
+    let lines: Vec<_> = received.iter().map(|bytes| format!("\n    {}", bytes.escape_ascii())).collect();
+    lines.concat()
 }
 
 #[tokio::test]
@@ -189,7 +194,7 @@ async fn bodies_that_are_none_are_cut_off() {
             let bytes = [head, row.body, b"0\r\n\r\n", SMUGGLED].concat();
             let mut wire = stage.wire().await;
             let first = way.send(&mut wire, &bytes).await;
-            let mut said = answers(&mut wire).await;
+            let mut said = answers(&mut wire, &which).await;
             let received = stage.received().await;
             let mut bodies: Vec<_> = received.iter().filter(|bytes| !contains_good(bytes)).collect();
             assert_eq!(received.len() - bodies.len(), way.ahead(), "{which}: {}", shown(&received));

@@ -85,13 +85,18 @@ fn is_whole(bytes: &[u8]) -> bool {
 }
 
 fn is_end_of_chunks(mut body: &[u8]) -> bool {
-    while let Some(end) = body.windows(2).position(|two| two == b"\r\n") {
-        let size =
-            std::str::from_utf8(&body[..end]).ok().and_then(|size| usize::from_str_radix(size, 16).ok());
-        match size.expect("a size") {
-            0 => return body.ends_with(b"\r\n\r\n"),
-            size => body = body.get(end + 2 + size + 2..).unwrap_or_default(),
+    while let Some((size, rest)) = chunk(body) {
+        if size == 0 {
+            return body.ends_with(b"\r\n\r\n");
         }
+        body = rest.get(size + 2..).unwrap_or_default();
     }
     false
+}
+
+/// A chunk's size, and all that comes behind the line that says it.
+pub(crate) fn chunk(bytes: &[u8]) -> Option<(usize, &[u8])> {
+    let end = bytes.windows(2).position(|two| two == b"\r\n")?;
+    let size = std::str::from_utf8(&bytes[..end]).ok().and_then(|size| usize::from_str_radix(size, 16).ok());
+    Some((size.expect("the proxy's own size"), &bytes[end + 2..]))
 }
