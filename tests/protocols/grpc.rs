@@ -14,7 +14,7 @@ use crate::support::wait::wait_for_async;
 
 /// One message, framed as gRPC frames it.
 fn message(text: &str) -> Bytes {
-    let length = u32::try_from(text.len()).unwrap().to_be_bytes();
+    let length = u32::try_from(text.len()).expect("messages of tests are short").to_be_bytes();
     [&[0][..], &length, text.as_bytes()].concat().into()
 }
 

@@ -1,4 +1,4 @@
-//! WebSockets over HTTP/2, RFC 8441.
+//! A WebSocket over HTTP/2, RFC 8441.
 
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
@@ -16,7 +16,7 @@ use crate::support::wait::wait_for_async;
 
 fn connect(path: &str, protocol: &'static str) -> Request<Empty<Bytes>> {
     let builder = Request::connect(format!("http://localhost{path}")).header("sec-websocket-version", "13");
-    builder.extension(Protocol::from_static(protocol)).body(Empty::new()).unwrap()
+    builder.extension(Protocol::from_static(protocol)).body(Empty::new()).expect("a request")
 }
 
 #[tokio::test(flavor = "multi_thread")]
