@@ -12,6 +12,7 @@ pub mod gate;
 pub mod histogram;
 pub mod hold;
 pub mod meter;
+pub mod rate;
 pub mod replica;
 pub mod shard;
 pub mod tally;
@@ -28,6 +29,7 @@ use crate::app::balance::Scale;
 use crate::app::clock::Millis;
 use crate::app::hold::{Hold, QueueFull};
 use crate::app::meter::Meter;
+use crate::app::rate::Rate;
 use crate::app::replica::{Claim, Replica};
 use crate::app::tally::Tally;
 use crate::config::spec::{AppSpec, AutoscaleSpec};
@@ -108,6 +110,8 @@ pub struct Policy {
     pub spec: Arc<AppSpec>,
     /// Counts its requests; kept over a reload unless the windows change.
     pub meter: Arc<Meter>,
+    /// Bounds what one client may ask, where the file does.
+    pub rate: Option<Arc<Rate>>,
     /// What meters before this one had counted.
     earlier: u64,
 }
@@ -121,7 +125,12 @@ impl Policy {
             Some(before) if same(before) => (Arc::clone(&before.meter), before.earlier),
             before => (Arc::new(meter_for(&spec.autoscale)), before.map_or(0, Self::requests)),
         };
-        Arc::new(Self { spec, meter, earlier })
+        let kept = before.and_then(|before| before.rate.as_ref());
+        let rate = spec.rate_limit.map(|spec| match kept {
+            Some(kept) if kept.spec() == spec => Arc::clone(kept),
+            _ => Arc::new(Rate::new(spec)),
+        });
+        Arc::new(Self { spec, meter, rate, earlier })
     }
 
     /// All requests so far, over reloads.

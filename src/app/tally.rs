@@ -26,6 +26,8 @@ pub enum Refusal {
     BodyTooLarge,
     /// The head, or the rest of the body, did not come in time.
     RequestTimeout,
+    /// The client asks more often than it may.
+    RateLimited,
     /// Nobody is served under this host and path.
     NoRoute,
     /// Too many wait already.
@@ -50,12 +52,13 @@ pub enum Refusal {
 
 impl Refusal {
     /// All of them, as [`Counts::refusals`] counts them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::BadRequest,
         Self::HeaderTooLarge,
         Self::UriTooLong,
         Self::BodyTooLarge,
         Self::RequestTimeout,
+        Self::RateLimited,
         Self::NoRoute,
         Self::HoldFull,
         Self::HoldTimeout,
@@ -77,6 +80,7 @@ impl Refusal {
             Self::UriTooLong => "uri-too-long",
             Self::BodyTooLarge => "body-too-large",
             Self::RequestTimeout => "request-timeout",
+            Self::RateLimited => "rate-limited",
             Self::NoRoute => "no-route",
             Self::HoldFull => "hold-full",
             Self::HoldTimeout => "hold-timeout",

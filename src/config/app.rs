@@ -10,11 +10,11 @@ use super::name::{is_valid_name, valid_name};
 use super::reader::{Reader, short};
 use super::resolve::time;
 use super::route::{Claims, Owner, PathPrefix};
-use super::schema::{HealthFile, HoldFile, ResourcesFile};
+use super::schema::{HealthFile, HoldFile, RateFile, ResourcesFile};
 use super::slot::Slot;
 use super::spec::{
-    AppSpec, HealthSpec, HoldSpec, HostPattern, ListenAddress, Protocol, Resources, RouteSpec, RuntimeKind,
-    Source, Workload,
+    AppSpec, HealthSpec, HoldSpec, HostPattern, ListenAddress, Protocol, RateSpec, Resources, RouteSpec,
+    RuntimeKind, Source, Workload,
 };
 use super::value::{Int, Many, Number, Size, Word};
 use super::{autoscale, upstream, volume};
@@ -79,6 +79,7 @@ impl Context {
             protocol,
             health: health(file.health.or_default(), protocol),
             timeout: time(file.timeout, 120),
+            rate_limit: file.rate_limit.get().and_then(rate),
             max_body: file.max_body.get().map(|Size(bytes)| *bytes),
             body_timeout: time(file.body_timeout, 60),
             hold: hold(file.hold.or_default(), if file.upstream.is_absent() { 60 } else { 10 }),
@@ -250,6 +251,14 @@ fn health(file: HealthFile, protocol: Protocol) -> HealthSpec {
         timeout: time(file.timeout, 5),
         start_timeout: time(file.start_timeout, 90),
     }
+}
+
+fn rate(file: &RateFile) -> Option<RateSpec> {
+    let rps = file.rps.get()?.0;
+    // The key's range keeps it inside.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    let whole = rps.ceil().max(1.0) as u32;
+    Some(RateSpec { rps, burst: file.burst.get().map_or(whole, |burst| burst.u32()) })
 }
 
 /// `seconds`: for the start of a replica, or for an upstream to come back, which clients are not to wait for as long.

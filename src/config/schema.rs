@@ -102,6 +102,7 @@ table! {
         timeout: SomeTime, "`120s`",
             "From a request's arrival to the start of its response, time held included; past it 504. Streams and \
              WebSockets go on";
+        rate_limit: RateFile, "", "How often one client may ask, see below";
         max_body: Size<0, LARGEST>, "no limit", "Size of a request's body; larger: 413";
         body_timeout: SomeTime, "`60s`",
             "How long a client may stop in the middle of a body, until the response begins; longer: 408. gRPC calls may";
@@ -167,6 +168,15 @@ table! {
             "Headers to put in the place of any of that name: `Name: value`. Not those that belong to one connection \
              (`Connection`, `Content-Length`, …) nor `X-Forwarded-*`; `Host` may be set";
         add: headers::Lines<Many<headers::Line>>, "none", "Headers to put beside any of that name: a value, or a list";
+    }
+}
+
+table! {
+    /// How often one client may ask.
+    RateFile, "rate_limit" {
+        rps: Number<0, 1_000_000_000, true>, "no limit",
+            "Requests per second of one address (of IPv6: of its /64); more: 429. They count for nothing else";
+        burst: Int<1, 1_000_000>, "`rps`, rounded up", "Requests at once of one that has asked for less";
     }
 }
 
@@ -281,6 +291,7 @@ pub(crate) const SECTIONS: &[(&str, Section)] = &[
     ("`headers` of an app", HeadersFile::SECTION),
     ("`health` of an app", HealthFile::SECTION),
     ("`hold` of an app", HoldFile::SECTION),
+    ("`rate_limit` of an app", RateFile::SECTION),
     ("`resources` of an app", ResourcesFile::SECTION),
     ("the top level", FORM),
     ("the top level", ProxyFile::SECTION),

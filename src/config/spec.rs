@@ -274,6 +274,8 @@ pub struct AppSpec {
     pub health: HealthSpec,
     /// From the request's head to the response's head, time held included.
     pub timeout: Duration,
+    /// How often one client may ask; `None`: as often as it likes.
+    pub rate_limit: Option<RateSpec>,
     /// Bytes of a request's body; `None`: no limit.
     pub max_body: Option<u64>,
     /// How long a client may stop in the middle of a body.
@@ -306,6 +308,15 @@ pub enum Protocol {
     /// gRPC by HTTP/2 on clear text, everything else by HTTP/1.1.
     #[default]
     Auto,
+}
+
+/// How often one client may ask.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct RateSpec {
+    /// Requests per second in the long run; above 0.
+    pub rps: f64,
+    /// At once after a while of silence; at least one.
+    pub burst: u32,
 }
 
 /// What binds a client to a replica.

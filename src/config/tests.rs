@@ -89,6 +89,7 @@ fn fills_in_defaults() {
             start_timeout: seconds(90),
         },
         timeout: seconds(120),
+        rate_limit: None,
         max_body: None,
         body_timeout: seconds(60),
         hold: HoldSpec { max: 1000, timeout: seconds(60) },

@@ -1,5 +1,6 @@
 //! The way of a request: checked, routed, metered, claimed or held, forwarded, answered.
 
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +16,7 @@ use crate::app::affinity::Wish;
 use crate::app::replica::Claim;
 use crate::app::tally::Again;
 use crate::app::{App, Policy, clock};
-use crate::config::spec::{Protocol, UnknownHost};
+use crate::config::spec::{ClientsSpec, Protocol, UnknownHost};
 use crate::gateway::account::{Account, Accounted};
 use crate::gateway::affinity::Tie;
 use crate::gateway::body::Body;
@@ -138,10 +139,9 @@ async fn forward(
     }
     let found = routes.table.find(target.host, target.path);
     let found = found.ok_or_else(|| routes.table.miss(target.host))?;
-    let client = account.client();
+    let origin = Origin::of(account.client(), head, &edge.clients);
     if let Some(port) = edge.https.redirect
-        && !client.way().secure
-        && !(client.is_trusted() && forwarded::is_secure(&head.headers))
+        && !origin.secure
     {
         return Ok(redirect::to_https(target.host, port, &head.uri)?);
     }
@@ -151,10 +151,17 @@ async fn forward(
             return Ok(redirect::response(routes.table.redirect(index), &head.uri, found.prefix)?);
         }
     };
-    account.belongs_to(routes.record(entry, clock::coarse()));
     let policy = &routes.table.entry(entry).policy;
-    let way = Way { worker, routes: &routes, entry, account };
     let refused = |reject| Refused { reject, policy: Some(Arc::clone(policy)) };
+    if let Some(rate) = &policy.rate
+        && let Err(wait) = rate.take(origin.ip)
+    {
+        // What is refused like this is to wake nobody, and to keep nobody awake.
+        account.belongs_to(routes.unrecorded(entry));
+        return Err(refused(Reject::RateLimited(wait)));
+    }
+    account.belongs_to(routes.record(entry, clock::coarse()));
+    let way = Way { worker, routes: &routes, entry, account, origin };
     pass_on(way, policy, found.prefix, head, body).await.map_err(refused)
 }
 
@@ -166,7 +173,7 @@ async fn pass_on(
     head: &mut request::Parts,
     body: Incoming,
 ) -> Result<Response<Body>, Reject> {
-    let Way { worker, account, .. } = way;
+    let Way { worker, account, origin, .. } = way;
     let (client, spec) = (account.client(), &policy.spec);
     let is_call = grpc::is_call(&head.headers);
     let limits = Limits { most: spec.max_body, patience: (!is_call).then_some(spec.body_timeout) };
@@ -189,14 +196,7 @@ async fn pass_on(
     if !head.headers.contains_key(HOST) {
         head.headers.insert(HOST, named_host(head, client));
     }
-    let (ip, secure) = if client.is_trusted() {
-        let trusted = &way.routes.table.edge().clients.trusted_proxies;
-        let secure = client.way().secure || forwarded::is_secure(&head.headers);
-        (forwarded::client(&head.headers, client.ip(), trusted), secure)
-    } else {
-        (client.ip(), client.way().secure)
-    };
-    let tie = Tie::of(head, policy, prefix, ip, secure);
+    let tie = Tie::of(head, policy, prefix, origin.ip, origin.secure);
     prepare_head(head, policy, prefix)?;
     checks::count_down(head);
     headers::prepare_request(&mut head.headers, facts);
@@ -228,6 +228,26 @@ async fn pass_on(
         connect::answer(&mut head);
     }
     Ok(Response::from_parts(head, Body::Whole(None)))
+}
+
+/// Where a request comes from, as far as those are believed through whom it has come.
+#[derive(Clone, Copy)]
+struct Origin {
+    /// Its client.
+    ip: IpAddr,
+    /// Whether that has come by TLS.
+    secure: bool,
+}
+
+impl Origin {
+    fn of(client: &Client, head: &request::Parts, spec: &ClientsSpec) -> Self {
+        let (peer, secure) = (client.ip(), client.way().secure);
+        if !client.is_trusted() {
+            return Self { ip: peer, secure };
+        }
+        let ip = forwarded::client(&head.headers, peer, &spec.trusted_proxies);
+        Self { ip, secure: secure || forwarded::is_secure(&head.headers) }
+    }
 }
 
 /// What a request is for that has no `Host`: HTTP/2 says it in the target, an HTTP/1.0 client need not say it at all,
@@ -262,6 +282,7 @@ struct Way<'a> {
     routes: &'a LocalRoutes,
     entry: usize,
     account: &'a Account,
+    origin: Origin,
 }
 
 /// How a request is sent.
@@ -303,6 +324,7 @@ impl Way<'_> {
                 deadline,
                 timeout: time,
                 http2,
+                keep_case: self.routes.table.edge().clients.preserve_header_case,
                 keep_alive: spec.keep_alive,
                 fresh: attempt > 1,
             };

@@ -1,5 +1,7 @@
 //! The one table that turns an outcome into a response.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
@@ -46,6 +48,8 @@ pub enum Reject {
     BodyTooLarge,
     /// The rest of the body did not come in time.
     BodyTimeout,
+    /// The client asks more often than it may; in how long it may again.
+    RateLimited(Duration),
     /// Nobody is served under this host and path.
     NoRoute,
     /// No route names this host. The policy may be to answer nothing at all.
@@ -72,6 +76,7 @@ impl Reject {
             Self::UriTooLong => Refusal::UriTooLong,
             Self::BodyTooLarge => Refusal::BodyTooLarge,
             Self::BodyTimeout => Refusal::RequestTimeout,
+            Self::RateLimited(_) => Refusal::RateLimited,
             Self::NoRoute | Self::UnknownHost(_) => Refusal::NoRoute,
             Self::Denied(Denied::QueueFull) => Refusal::HoldFull,
             Self::Denied(Denied::TimedOut) => Refusal::HoldTimeout,
@@ -100,6 +105,9 @@ impl Reject {
             Self::UriTooLong => plain(StatusCode::URI_TOO_LONG, None),
             Self::BodyTooLarge => plain(StatusCode::PAYLOAD_TOO_LARGE, None),
             Self::BodyTimeout => plain(StatusCode::REQUEST_TIMEOUT, None),
+            Self::RateLimited(wait) => {
+                plain(StatusCode::TOO_MANY_REQUESTS, Some(clock::millis(*wait).div_ceil(1000).max(1)))
+            }
             // Who is hung up on sees nothing of it.
             Self::NoRoute | Self::UnknownHost(UnknownHost::Close) => plain(StatusCode::NOT_FOUND, None),
             Self::UnknownHost(UnknownHost::Status(status)) => plain(*status, None),

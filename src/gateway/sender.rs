@@ -45,18 +45,20 @@ impl Sender {
     }
 }
 
-/// A new connection for one request after the other.
+/// A new connection for one request after the other. `keep_case`: header names go as their sender has written them.
 ///
 /// # Errors
 /// The system's.
-pub async fn connect_http1(endpoint: &Endpoint) -> io::Result<http1::SendRequest<Upload>> {
+pub async fn connect_http1(endpoint: &Endpoint, keep_case: bool) -> io::Result<http1::SendRequest<Upload>> {
     match &endpoint.address {
         Address::Tcp(address) => {
             let stream = TcpStream::connect(address).await?;
             stream.set_nodelay(true)?;
-            handshake_http1(TokioIo::new(stream)).await
+            handshake_http1(TokioIo::new(stream), keep_case).await
         }
-        Address::Unix(path) => handshake_http1(TokioIo::new(UnixStream::connect(path).await?)).await,
+        Address::Unix(path) => {
+            handshake_http1(TokioIo::new(UnixStream::connect(path).await?), keep_case).await
+        }
     }
 }
 
@@ -75,11 +77,12 @@ pub async fn connect_http2(endpoint: &Endpoint) -> io::Result<http2::SendRequest
     }
 }
 
-async fn handshake_http1<S>(stream: S) -> io::Result<http1::SendRequest<Upload>>
+async fn handshake_http1<S>(stream: S, keep_case: bool) -> io::Result<http1::SendRequest<Upload>>
 where
     S: Read + Write + Unpin + Send + 'static,
 {
-    let (sender, connection) = http1::handshake(stream).await.map_err(io::Error::other)?;
+    let handshake = http1::Builder::new().preserve_header_case(keep_case).handshake(stream).await;
+    let (sender, connection) = handshake.map_err(io::Error::other)?;
     // Ends when the sender is dropped or the replica closes, whichever comes first.
     tokio::task::spawn_local(async move {
         if let Err(error) = connection.with_upgrades().await {

@@ -38,6 +38,8 @@ pub struct Exchange {
     pub deadline: Instant,
     /// The app's `timeout`, by which the deadline is put off.
     pub timeout: Duration,
+    /// Whether header names go as their sender has written them.
+    pub keep_case: bool,
     /// Whether the request is one of HTTP/2.
     pub http2: bool,
     /// How long the connection may be idle afterwards.
@@ -73,7 +75,7 @@ impl Exchange {
                 Err(reject) => return Err(reject),
             }
         }
-        let connecting = sender::connect_http1(&self.claim.replica().endpoint);
+        let connecting = sender::connect_http1(&self.claim.replica().endpoint, self.keep_case);
         let mut sender = Sender::Http1(self.connected(connecting, request).await?);
         let response = self.send(&mut sender, request, Connection::New).await?;
         Ok(self.answered(response, sender))

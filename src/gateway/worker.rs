@@ -117,15 +117,25 @@ impl LocalRoutes {
     /// Counts a request of the app at `entry`; gives where to count what becomes of it.
     #[must_use]
     pub fn record(&self, entry: usize, now: Millis) -> Rc<tally::Writer> {
-        let mut writers = self.writers[entry].borrow_mut();
-        let writers = writers.get_or_insert_with(|| {
+        self.with_writers(entry, |writers| {
+            writers.meter.record(now.0);
+            writers.budget.request(now);
+            Rc::clone(&writers.tally)
+        })
+    }
+
+    /// Where to count what becomes of a request of the app at `entry` that is none to scale by.
+    #[must_use]
+    pub fn unrecorded(&self, entry: usize) -> Rc<tally::Writer> {
+        self.with_writers(entry, |writers| Rc::clone(&writers.tally))
+    }
+
+    fn with_writers<T>(&self, entry: usize, act: impl FnOnce(&mut Writers) -> T) -> T {
+        act(self.writers[entry].borrow_mut().get_or_insert_with(|| {
             let entry = self.table.entry(entry);
             let (meter, tally) = (entry.policy.meter.writer(), Rc::new(entry.app.tally().writer()));
             Writers { meter, tally, budget: Budget::default() }
-        });
-        writers.meter.record(now.0);
-        writers.budget.request(now);
-        Rc::clone(&writers.tally)
+        }))
     }
 
     /// Whether a request of the app at `entry` that was recorded may be sent a second time, see [`Budget`].

@@ -1,8 +1,11 @@
 //! Proxies before this one: whose word is taken, and what is made of it.
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+
 use crate::proxy;
 use crate::support::http::Call;
-use crate::support::proxy::Proxy;
+use crate::support::proxy::{Proxy, Setup};
 use crate::support::wire::Wire;
 
 async fn headers_behind(proxy: &Proxy, before: &[u8]) -> String {
@@ -76,8 +79,35 @@ async fn hops_are_counted_down_where_they_are_counted() {
 
 #[tokio::test]
 async fn case_is_kept_where_that_is_asked_for() {
-    let proxy = proxy(&[], "preserve_header_case: true").await;
-    let mut wire =
-        Wire::sent(proxy.address(), "GET /id HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await;
-    assert_eq!(wire.reply().await.status(), 200);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let upstream = format!("upstream: http://{}\n", listener.local_addr().unwrap());
+    for (keys, asked, answered) in [
+        ("", "\r\nx-camel: 1", "\r\nx-pascal: 2"),
+        ("preserve_header_case: true\n", "\r\nX-CaMeL: 1", "\r\nX-PasCal: 2"),
+    ] {
+        let proxy = Setup::process(&format!("{upstream}{keys}")).start().await;
+        let answer = async {
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let mut head = vec![0; 4096];
+                let read = stream.read(&mut head).await.unwrap();
+                // A connection without a request is a check of whether it is up.
+                if read > 0 {
+                    stream
+                        .write_all(b"HTTP/1.1 200 OK\r\nX-PasCal: 2\r\nContent-Length: 0\r\n\r\n")
+                        .await
+                        .unwrap();
+                    return String::from_utf8(head[..read].to_vec()).unwrap();
+                }
+            }
+        };
+        let ask = async {
+            let mut wire =
+                Wire::sent(proxy.address(), "GET / HTTP/1.1\r\nHost: a\r\nX-CaMeL: 1\r\n\r\n").await;
+            wire.head().await
+        };
+        let (seen, head) = tokio::join!(answer, ask);
+        assert!(seen.contains(asked), "{seen}");
+        assert!(head.contains(answered), "{head}");
+    }
 }

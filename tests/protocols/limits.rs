@@ -104,6 +104,25 @@ async fn a_connection_carries_so_many_requests() {
     wait_for_async("the server takes leave", || async { client.is_closed().then_some(()) }).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_asks_so_often() {
+    let proxy = proxy(&[], "rate_limit: {rps: 0.01, burst: 2}\ntrusted_proxies: 127.0.0.1").await;
+    let ask = async |client: &str| {
+        Call::get(proxy.address(), "/id").header("x-forwarded-for", client).send().await.unwrap()
+    };
+    assert_eq!((ask("192.0.2.1").await.status, ask("192.0.2.1").await.status), (200, 200));
+    let told = ask("192.0.2.1").await;
+    assert_eq!((told.status, told.reason()), (429, "rate-limited"));
+    let wait: u64 = told.header("retry-after").parse().unwrap();
+    assert!((50..=100).contains(&wait), "{wait}");
+    assert_eq!(ask("192.0.2.2").await.status, 200, "another has its own");
+    let app = proxy.only_app().await;
+    assert_eq!(app["requests"], 3, "what was refused is nothing to scale by");
+    Scrape::of(&proxy)
+        .await
+        .assert(&[("pilotlight_requests_rejected_total{app=\"app\",reason=\"rate-limited\"}", 1.0)]);
+}
+
 /// The window of one stream is closed; that of its connection is open.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_that_is_left_untaken_is_given_up() {

@@ -6,5 +6,6 @@ mod ejection;
 mod gate;
 mod hold;
 mod meter;
+mod rate;
 mod refusing;
 mod tally;

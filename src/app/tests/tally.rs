@@ -49,7 +49,7 @@ fn what_has_names_is_counted_by_its_place() {
     }
     tally.writer().cut(Cut::Client);
     let counts = tally.read().expect("there are some");
-    assert_eq!(counts.refusals, [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15]);
+    assert_eq!(counts.refusals, [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16]);
     assert_eq!(counts.cuts.map(|count| count == 1), Cut::ALL.map(|cut| cut == Cut::Client));
 }
 
