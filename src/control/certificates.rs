@@ -62,6 +62,8 @@ struct Chosen {
     wildcard: HashMap<String, Arc<CertifiedKey>>,
     /// For clients that ask for no name, or for one that none is for.
     first: Arc<CertifiedKey>,
+    /// Of the files, taken before they were read: what changes meanwhile is seen the next time.
+    print: blake3::Hash,
 }
 
 impl ResolvesServerCert for Store {
@@ -104,15 +106,13 @@ pub fn acceptor(store: Arc<Store>) -> io::Result<TlsAcceptor> {
 
 /// Takes what the files hold whenever it is something else than before. Never ends.
 pub async fn watch(store: Arc<Store>, certificates: Certificates) {
-    let look = |certificates: Certificates| async {
-        let looked = tokio::task::spawn_blocking(move || (print(&certificates), read(&certificates))).await;
-        looked.ok()
-    };
-    let mut known = look(certificates.clone()).await.map(|(print, _)| print);
+    let mut reported = None;
     loop {
         tokio::time::sleep(LOOK).await;
-        let Some((print, read)) = look(certificates.clone()).await else { continue };
-        if known.replace(print) == Some(print) {
+        let files = certificates.clone();
+        let looked = tokio::task::spawn_blocking(move || (print(&files), read(&files))).await;
+        let Ok((print, read)) = looked else { continue };
+        if store.0.load().print == print {
             continue;
         }
         match read {
@@ -120,7 +120,10 @@ pub async fn watch(store: Arc<Store>, certificates: Certificates) {
                 store.0.store(Arc::new(chosen));
                 tracing::info!("the certificates have changed: they are used from now on");
             }
-            Err(error) => tracing::error!(%error, "the certificates have changed, and are not used"),
+            Err(error) if reported.replace(print) != Some(print) => {
+                tracing::error!(%error, "the certificates have changed, and are not used");
+            }
+            Err(_reported) => {}
         }
     }
 }
@@ -162,6 +165,7 @@ fn pairs(certificates: &Certificates) -> Result<Vec<(PathBuf, PathBuf)>, Certifi
 }
 
 fn read(certificates: &Certificates) -> Result<Chosen, CertificateError> {
+    let print = print(certificates);
     let mut first = None;
     let (mut exact, mut wildcard) = (HashMap::new(), HashMap::new());
     for (cert, key) in pairs(certificates)? {
@@ -177,7 +181,7 @@ fn read(certificates: &Certificates) -> Result<Chosen, CertificateError> {
         first.get_or_insert(pair);
     }
     let first = first.expect("there is a pair, or an error");
-    Ok(Chosen { exact, wildcard, first })
+    Ok(Chosen { exact, wildcard, first, print })
 }
 
 fn pair(cert: &Path, key: &Path) -> Result<CertifiedKey, CertificateError> {

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{CONNECTION, HOST, STRICT_TRANSPORT_SECURITY};
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST, STRICT_TRANSPORT_SECURITY, TRANSFER_ENCODING};
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version, request};
 use hyper::body::Incoming;
@@ -26,7 +26,7 @@ use crate::gateway::pool::Lease;
 use crate::gateway::respond::{self, Reject};
 use crate::gateway::route::Target;
 use crate::gateway::upload::{Limits, Progress, Upload};
-use crate::gateway::upstream::Exchange;
+use crate::gateway::upstream::{Exchange, Speech};
 use crate::gateway::worker::{LocalRoutes, Worker};
 use crate::gateway::{connect, forwarded, grpc, headers, redirect, request as checks, rules, upgrade};
 
@@ -130,7 +130,7 @@ async fn forward(
     let routes = worker.routes();
     let edge = routes.table.edge();
     let target = checks::check(head, &edge.clients)?;
-    if target.path == HEALTH_PATH {
+    if target.path == HEALTH_PATH && head.method != Method::CONNECT {
         return Ok(respond::text_response(StatusCode::OK, "ok\n"));
     }
     let known = || routes.table.knows(target.host);
@@ -205,7 +205,20 @@ async fn pass_on(
         headers::move_host(head)?;
     }
     let patience = if is_call { grpc::timeout(&head.headers) } else { None };
-    let order = Order { time: patience.map_or(spec.timeout, |time| time.min(spec.timeout)), http2 };
+    let guessed = match spec.protocol {
+        Protocol::Http1 => false,
+        Protocol::H2c => !http2,
+        Protocol::Auto => http2,
+    };
+    if !http2 && progress.is_some() && !head.headers.contains_key(CONTENT_LENGTH) {
+        // For a method that seldom has a body the parser would leave it out.
+        head.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    }
+    let keep_case = way.routes.table.edge().clients.preserve_header_case;
+    let order = Order {
+        time: patience.map_or(spec.timeout, |time| time.min(spec.timeout)),
+        speech: Speech { http2, guessed, keep_case },
+    };
     let (response, lease) = way.send(head, upload, progress, order, &tie).await?;
 
     let (mut head, incoming) = response.into_parts();
@@ -216,6 +229,10 @@ async fn pass_on(
     // The client's version is the parser's to know; told of an older one here, it would close the connection of a
     // client that has asked to keep it.
     head.version = Version::HTTP_11;
+    if connecting && !switching && head.status.is_success() {
+        // To who has asked in HTTP/2 it would say that there is a WebSocket.
+        return Err(Reject::UpstreamProtocol);
+    }
     if !switching {
         return Ok(Response::from_parts(head, Body::upstream(incoming, lease)));
     }
@@ -290,8 +307,7 @@ struct Way<'a> {
 struct Order {
     /// For its answer to begin.
     time: Duration,
-    /// In HTTP/2.
-    http2: bool,
+    speech: Speech,
 }
 
 impl Way<'_> {
@@ -301,7 +317,7 @@ impl Way<'_> {
         head: &mut request::Parts,
         mut upload: Upload,
         progress: Option<Arc<Progress>>,
-        Order { time, http2 }: Order,
+        Order { time, speech }: Order,
         tie: &Tie,
     ) -> Result<(Response<Incoming>, Lease), Reject> {
         let entry = self.routes.table.entry(self.entry);
@@ -323,8 +339,7 @@ impl Way<'_> {
                 progress: progress.clone(),
                 deadline,
                 timeout: time,
-                http2,
-                keep_case: self.routes.table.edge().clients.preserve_header_case,
+                speech,
                 keep_alive: spec.keep_alive,
                 fresh: attempt > 1,
             };

@@ -46,9 +46,6 @@ const ERROR_RESETS: usize = 64;
 /// How often a silent client is asked whether it is there, and how long it may take to say so.
 const PING: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(20));
 
-/// How long a client without requests may take to hear that the connection ends.
-const LEAVE: Duration = Duration::from_secs(5);
-
 /// Serves requests until the connection ends.
 pub async fn serve(
     worker: &Rc<Worker>,
@@ -80,11 +77,11 @@ pub async fn serve(
         ended = connection.as_mut() => ended,
         () = stopping => {
             connection.as_mut().graceful_shutdown();
-            leave(connection, &streams).await
+            leave(connection, &streams, spec.write_timeout).await
         }
         () = streams.enough(spec.idle_timeout) => {
             connection.as_mut().graceful_shutdown();
-            leave(connection, &streams).await
+            leave(connection, &streams, spec.write_timeout).await
         }
     };
     if let Err(error) = ended {
@@ -92,11 +89,18 @@ pub async fn serve(
     }
 }
 
-/// Waits until the client has taken leave; where it does not, until all requests are done and it has had its time.
-async fn leave(connection: impl Future<Output = hyper::Result<()>>, streams: &Streams) -> hyper::Result<()> {
+/// Waits until the client has taken leave, and what it has asked for; where it does not, until all requests are done and
+/// it has had its time.
+async fn leave(
+    connection: impl Future<Output = hyper::Result<()>>,
+    streams: &Streams,
+    patience: Duration,
+) -> hyper::Result<()> {
+    streams.quiet_since.set(Instant::now());
     tokio::select! {
+        biased;
         ended = connection => ended,
-        () = streams.quiet(LEAVE) => Ok(()),
+        () = streams.quiet(patience) => Ok(()),
     }
 }
 

@@ -46,7 +46,14 @@ impl Inbound {
     /// Whether a head has begun that is not whole yet.
     #[must_use]
     pub fn is_partial(&self) -> bool {
-        !self.head.is_empty()
+        // An empty line may come behind a body, and is none.
+        self.head.iter().any(|byte| !matches!(byte, b'\r' | b'\n'))
+    }
+
+    /// How many heads were sound so far.
+    #[must_use]
+    pub fn heads(&self) -> u64 {
+        self.sound
     }
 
     /// Goes on with what has arrived.

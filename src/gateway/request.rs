@@ -1,7 +1,7 @@
 //! Whether a request may be passed on at all, and which host and path it names. Refuses what the HTTP parser
 //! lets through and another parser further on might read otherwise.
 
-use http::header::{HOST, TRANSFER_ENCODING};
+use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::uri::{Authority, PathAndQuery};
 use http::{HeaderName, HeaderValue, Method, Version};
@@ -35,6 +35,9 @@ pub fn check<'a>(head: &'a Parts, spec: &ClientsSpec) -> Result<Target<'a>, Reje
     if !codings.all(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked")) {
         return Err(Reject::BadRequest("a transfer coding other than chunked"));
     }
+    if head.version == Version::HTTP_2 && !is_one_length(head) {
+        return Err(Reject::BadRequest("a malformed Content-Length"));
+    }
     let path = head.uri.path();
     if head.uri.path_and_query().map_or(path, PathAndQuery::as_str).len() > spec.uri_bytes {
         return Err(Reject::UriTooLong);
@@ -44,6 +47,16 @@ pub fn check<'a>(head: &'a Parts, spec: &ClientsSpec) -> Result<Target<'a>, Reje
         return Err(Reject::BadRequest("the target is no path"));
     }
     Ok(Target { host, path })
+}
+
+/// Whether a length is said once at most, in digits that everybody reads alike. HTTP/2 frames the body by itself, and
+/// its parser is content with less.
+fn is_one_length(head: &Parts) -> bool {
+    let mut lines = head.headers.get_all(CONTENT_LENGTH).iter().map(HeaderValue::as_bytes);
+    let sound = lines
+        .next()
+        .is_none_or(|length| (1..=18).contains(&length.len()) && length.iter().all(u8::is_ascii_digit));
+    sound && lines.next().is_none()
 }
 
 static MAX_FORWARDS: HeaderName = HeaderName::from_static("max-forwards");

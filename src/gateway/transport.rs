@@ -114,7 +114,14 @@ impl AsyncRead for Tapped {
         match Pin::new(&mut this.transport).poll_read(cx, buf) {
             Poll::Ready(read) => {
                 read?;
-                let followed = this.client.inbound().follow(&buf.filled()[before..]);
+                let mut inbound = this.client.inbound();
+                let heads = inbound.heads();
+                let followed = inbound.follow(&buf.filled()[before..]);
+                if inbound.heads() != heads {
+                    // The next one has its own time.
+                    this.head.moved();
+                }
+                drop(inbound);
                 if let Err(broken) = followed {
                     tracing::debug!(why = broken.why, "a body that is none");
                     this.broken = true;

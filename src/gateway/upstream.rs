@@ -38,14 +38,23 @@ pub struct Exchange {
     pub deadline: Instant,
     /// The app's `timeout`, by which the deadline is put off.
     pub timeout: Duration,
-    /// Whether header names go as their sender has written them.
-    pub keep_case: bool,
-    /// Whether the request is one of HTTP/2.
-    pub http2: bool,
+    /// How the replica is spoken to.
+    pub speech: Speech,
     /// How long the connection may be idle afterwards.
     pub keep_alive: Duration,
     /// Whether a connection of the pool will not do: one has failed this request already.
     pub fresh: bool,
+}
+
+/// How a replica is spoken to.
+#[derive(Debug, Clone, Copy)]
+pub struct Speech {
+    /// In HTTP/2.
+    pub http2: bool,
+    /// Which HTTP it is was guessed from what the client says: a wrong guess is no failure of the replica's.
+    pub guessed: bool,
+    /// Header names of HTTP/1 go as their sender has written them.
+    pub keep_case: bool,
 }
 
 impl Exchange {
@@ -57,7 +66,7 @@ impl Exchange {
         self,
         request: &mut Option<Request<Upload>>,
     ) -> Result<(Response<Incoming>, Lease), Reject> {
-        if self.http2 {
+        if self.speech.http2 {
             return self.run_http2(request).await;
         }
         while !self.fresh
@@ -75,7 +84,7 @@ impl Exchange {
                 Err(reject) => return Err(reject),
             }
         }
-        let connecting = sender::connect_http1(&self.claim.replica().endpoint, self.keep_case);
+        let connecting = sender::connect_http1(&self.claim.replica().endpoint, self.speech.keep_case);
         let mut sender = Sender::Http1(self.connected(connecting, request).await?);
         let response = self.send(&mut sender, request, Connection::New).await?;
         Ok(self.answered(response, sender))
@@ -96,8 +105,9 @@ impl Exchange {
                 Err(reject) => reject,
             };
             if let Sender::Http2(stream) = &sender
-                && request.is_some()
+                && (request.is_some() || reject == Reject::UpstreamTimeout)
             {
+                // It may be that nobody is there any more, which nothing else would tell.
                 stream.give_up_connection();
             }
             // As above: one that was there already may have been closed meanwhile.
@@ -168,7 +178,9 @@ impl Exchange {
                     } else {
                         Reject::UpstreamConnect
                     });
-                    if connection.tells(&reject) {
+                    // A server that has heard enough of a body may answer and close while more of it comes.
+                    let heard = self.progress.as_ref().is_none_or(|progress| progress.done());
+                    if heard && !self.speech.guessed && connection.tells(&reject) {
                         ejection::note_failure(&self.claim);
                     }
                     return Err(reject);
