@@ -30,7 +30,7 @@ impl Rate {
     pub fn new(spec: RateSpec) -> Self {
         let burst = NonZeroU32::new(spec.burst).unwrap_or(NonZeroU32::MIN);
         let quota = Quota::with_period(Duration::from_secs_f64(1.0 / spec.rps));
-        // None for a period of nothing, which no rate that the file may name has.
+        // None for a period of nothing: the file names no rate above a million, and none below a thousandth.
         let quota = quota.map_or(Quota::per_second(burst), |quota| quota.allow_burst(burst));
         Self { spec, buckets: RateLimiter::keyed(quota), asked: AtomicU64::new(0) }
     }

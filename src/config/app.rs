@@ -11,7 +11,7 @@ use super::reader::{Reader, short};
 use super::resolve::time;
 use super::route::{Claims, Owner, PathPrefix};
 use super::schema::{HealthFile, HoldFile, RateFile, ResourcesFile};
-use super::slot::Slot;
+use super::slot::{At, Slot};
 use super::spec::{
     AppSpec, HealthSpec, HoldSpec, HostPattern, ListenAddress, Protocol, RateSpec, Resources, RouteSpec,
     RuntimeKind, Source, Workload,
@@ -79,7 +79,7 @@ impl Context {
             protocol,
             health: health(file.health.or_default(), protocol),
             timeout: time(file.timeout, 120),
-            rate_limit: file.rate_limit.get().and_then(rate),
+            rate_limit: file.rate_limit.given().and_then(|file| rate(file, reader)),
             max_body: file.max_body.get().map(|Size(bytes)| *bytes),
             body_timeout: time(file.body_timeout, 60),
             hold: hold(file.hold.or_default(), if file.upstream.is_absent() { 60 } else { 10 }),
@@ -253,7 +253,10 @@ fn health(file: HealthFile, protocol: Protocol) -> HealthSpec {
     }
 }
 
-fn rate(file: &RateFile) -> Option<RateSpec> {
+fn rate(At { key, value: file, .. }: &At<RateFile>, reader: &mut Reader) -> Option<RateSpec> {
+    if file.rps.is_absent() {
+        reader.mistake(*key, "`rate_limit` without `rps`", "write `rps:`, requests per second of one client");
+    }
     let rps = file.rps.get()?.0;
     // The key's range keeps it inside.
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss)]

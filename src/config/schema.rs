@@ -174,7 +174,7 @@ table! {
 table! {
     /// How often one client may ask.
     RateFile, "rate_limit" {
-        rps: Number<0, 1_000_000_000, true>, "no limit",
+        rps: Number<1, 1_000_000_000, false>, "",
             "Requests per second of one address (of IPv6: of its /64); more: 429. They count for nothing else";
         burst: Int<1, 1_000_000>, "`rps`, rounded up", "Requests at once of one that has asked for less";
     }

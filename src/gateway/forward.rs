@@ -66,7 +66,7 @@ pub async fn answer(
     sight: Sight,
 ) -> Result<Response<Accounted>, HangUp> {
     let mut account = Account::open(client, Rc::clone(&worker.unrouted));
-    let is_call = grpc::is_call(request.headers());
+    let is_call = grpc::is_call(request.version(), request.headers());
     // From here on the head stays where it is: what is handed down by value stands once more at each level of what is
     // kept for a request that waits.
     let (mut head, body) = request.into_parts();
@@ -175,16 +175,16 @@ async fn pass_on(
 ) -> Result<Response<Body>, Reject> {
     let Way { worker, account, origin, .. } = way;
     let (client, spec) = (account.client(), &policy.spec);
-    let is_call = grpc::is_call(&head.headers);
+    let is_call = grpc::is_call(head.version, &head.headers);
     let limits = Limits { most: spec.max_body, patience: (!is_call).then_some(spec.body_timeout) };
     let (upload, progress) = Upload::new(body, limits)?;
     let connecting = head.method == Method::CONNECT;
     let upgrade = if connecting { Some(connect::ask(head)?) } else { headers::upgrade_of(&head.headers) };
     let on_upgrade = upgrade.as_ref().and_then(|_| head.extensions.remove::<OnUpgrade>());
-    let http2 = match spec.protocol {
-        Protocol::Http1 => false,
-        Protocol::H2c => upgrade.is_none(),
-        Protocol::Auto => is_call,
+    let (http2, guessed) = match spec.protocol {
+        Protocol::Http1 => (false, false),
+        Protocol::H2c => (upgrade.is_none(), upgrade.is_some()),
+        Protocol::Auto => (is_call, is_call),
     };
     let facts = Facts {
         peer: client.ip(),
@@ -205,11 +205,6 @@ async fn pass_on(
         headers::move_host(head)?;
     }
     let patience = if is_call { grpc::timeout(&head.headers) } else { None };
-    let guessed = match spec.protocol {
-        Protocol::Http1 => false,
-        Protocol::H2c => !http2,
-        Protocol::Auto => http2,
-    };
     if !http2 && progress.is_some() && !head.headers.contains_key(CONTENT_LENGTH) {
         // For a method that seldom has a body the parser would leave it out.
         head.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE};
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version};
 
 use crate::gateway::body::Body;
 use crate::gateway::respond::REASON;
@@ -13,10 +13,13 @@ static STATUS: HeaderName = HeaderName::from_static("grpc-status");
 static MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 static TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 
-/// Whether this is a call: `application/grpc`, or that with the form of its messages behind a `+` or a `;`.
+/// Whether this is a call: HTTP/2 and `application/grpc`, or that with the form of its messages behind a `+` or a `;`.
 /// `application/grpc-web` is not: it goes by any HTTP.
 #[must_use]
-pub fn is_call(headers: &HeaderMap) -> bool {
+pub fn is_call(version: Version, headers: &HeaderMap) -> bool {
+    if version != Version::HTTP_2 {
+        return false;
+    }
     let kind = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
     let rest = kind.strip_prefix(b"application/grpc");
     rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
@@ -91,12 +94,13 @@ mod tests {
     #[test]
     fn calls_are_known_by_their_content_type() {
         for call in ["application/grpc", "application/grpc+proto", "application/grpc;v=1"] {
-            assert!(is_call(&with("content-type", call)), "{call}");
+            assert!(is_call(Version::HTTP_2, &with("content-type", call)), "{call}");
+            assert!(!is_call(Version::HTTP_11, &with("content-type", call)), "{call}");
         }
         for other in ["application/grpc-web", "application/grpc-web+proto", "application/json", ""] {
-            assert!(!is_call(&with("content-type", other)), "{other}");
+            assert!(!is_call(Version::HTTP_2, &with("content-type", other)), "{other}");
         }
-        assert!(!is_call(&HeaderMap::new()));
+        assert!(!is_call(Version::HTTP_2, &HeaderMap::new()));
     }
 
     #[test]

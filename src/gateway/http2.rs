@@ -43,7 +43,7 @@ const PENDING_RESETS: usize = 20;
 /// Requests that were reset because the client has broken the rules; more, and the connection ends.
 const ERROR_RESETS: usize = 64;
 
-/// How often a silent client is asked whether it is there, and how long it may take to say so.
+/// How often a silent client is asked whether it is there, and how long it may take to say so at least.
 const PING: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(20));
 
 /// Serves requests until the connection ends.
@@ -70,7 +70,8 @@ pub async fn serve(
         .max_local_error_reset_streams(ERROR_RESETS)
         .max_header_list_size(u32::try_from(spec.header_bytes).unwrap_or(u32::MAX))
         .keep_alive_interval(PING.0)
-        .keep_alive_timeout(PING.1)
+        // One that does not read for a while is no more gone than one of HTTP/1.
+        .keep_alive_timeout(PING.1.max(spec.write_timeout))
         .serve_connection(TokioIo::new(transport), service);
     let mut connection = pin!(connection);
     let ended = tokio::select! {

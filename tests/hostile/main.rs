@@ -113,6 +113,8 @@ impl Way {
                     let (piece, others) = rest.split_at(size.min(rest.len()));
                     // It may have been refused by now.
                     wire.try_send(piece).await;
+                    // So that it is mostly read by itself. Nothing hangs on it, and nothing shows that it was read: how the
+                    // pieces are cut makes no difference, which `inbound` is held to piece by piece.
                     tokio::time::sleep(Duration::from_micros(200)).await;
                     rest = others;
                     if rest.is_empty() {

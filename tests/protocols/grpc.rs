@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 
 use crate::h2::{H2, get};
 use crate::proxy;
+use crate::support::metrics::Scrape;
 use crate::support::wait::wait_for_async;
 
 /// One message, framed as gRPC frames it.
@@ -104,6 +105,18 @@ async fn a_replica_that_speaks_no_http2_is_no_answer() {
     assert_eq!(answer.header("grpc-status"), "14", "{:?}", answer.headers);
     // It may have closed before what it said was read.
     assert!(answer.header("grpc-message").starts_with("upstream-"), "{:?}", answer.headers);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_client_says_takes_no_replica_out() {
+    let proxy = proxy(&[], "autoscale: {min: 2, max: 2, metric: rps, target: 1000}").await;
+    proxy.ready(2).await;
+    let client = H2::clear(&proxy).await;
+    for _ in 0..8 {
+        let answer = client.send(call("/id").body(Full::new(message("x"))).unwrap()).await.unwrap();
+        assert_eq!(answer.header("grpc-status"), "14", "these replicas speak HTTP/1.1 alone");
+    }
+    Scrape::of(&proxy).await.assert(&[("pilotlight_replica_ejections_total{app=\"app\"}", 0.0)]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -91,6 +91,38 @@ fn async_stream<T>(
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_get_keeps_a_body_without_a_length() {
+    let proxy = proxy(&[], "").await;
+    let client = H2::clear(&proxy).await;
+    let pieces =
+        futures_util::stream::iter([Ok::<_, std::io::Error>(Frame::data(Bytes::from_static(b"query")))]);
+    let request = Request::get("http://localhost/echo").body(StreamBody::new(pieces)).unwrap();
+    assert_eq!(client.send(request).await.unwrap().text(), "query");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_length_that_others_could_read_otherwise_is_refused() {
+    let proxy = proxy(&[], "").await;
+    // `content-length` by the static table, as a literal.
+    let length = |value: &[u8]| [&[0x0f, 0x0d, u8::try_from(value.len()).expect("short")], value].concat();
+    for lengths in [length(b""), [length(b"0"), length(b"0")].concat(), length(b"0000000000000000000")] {
+        let head = frame(1, 5, 1, &[GET, &lengths].concat());
+        let mut wire = Wire::sent(proxy.address(), [PREFACE, &frame(4, 0, 0, b""), &head].concat()).await;
+        let status = loop {
+            let head = wire.take(9).await;
+            let payload = wire.take(usize::from(head[1]) << 8 | usize::from(head[2])).await;
+            // HEADERS or RST_STREAM of the stream.
+            if matches!(head[3], 1 | 3) {
+                break (head[3], payload[0]);
+            }
+        };
+        // `:status 400` by the static table; or the parser's own word.
+        assert!(status == (1, 0x8c) || status.0 == 3, "{status:?}");
+    }
+    assert_eq!(proxy.report().count("boot"), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn one_that_takes_its_request_back_is_forgotten_at_once() {
     let proxy = proxy(&[], "").await;
     let client = H2::clear(&proxy).await;

@@ -63,6 +63,10 @@ async fn heads_and_bodies_have_their_time() {
     let reply = body.reply().await;
     assert_eq!((reply.status(), reply.header("x-pilotlight-reason")), (408, "request-timeout"));
     assert!(body.is_cut().await);
+    Scrape::of(&proxy).await.assert(&[
+        ("pilotlight_requests_rejected_total{app=\"\",reason=\"request-timeout\"}", 1.0),
+        ("pilotlight_requests_rejected_total{app=\"app\",reason=\"request-timeout\"}", 1.0),
+    ]);
     let mut idle = Wire::open(proxy.address()).await;
     assert!(idle.is_cut().await, "without a word");
     let client = H2::clear(&proxy).await;

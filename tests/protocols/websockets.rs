@@ -53,6 +53,8 @@ async fn what_is_no_websocket_is_answered_as_such() {
     client.get("/.pilotlight/health").await;
     let other = client.send(connect("/ws", "connect-udp")).await.unwrap();
     assert_eq!((other.status, other.reason()), (400, "bad-request: a :protocol other than websocket"));
+    let none = client.send(connect("/id", "websocket")).await.unwrap();
+    assert_eq!((none.status, none.reason()), (502, "upstream-protocol"), "a 200 would say that there is one");
     let refused = client.send(connect("/status?code=403", "websocket")).await.unwrap();
     assert_eq!(refused.status, 403, "the app's own word");
 }
