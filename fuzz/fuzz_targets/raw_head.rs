@@ -61,8 +61,10 @@ fn read(head: &[u8]) -> Option<Plain<'_>> {
         b"HTTP/1.1" => 1,
         _ => return None,
     };
-    let graphic = target.iter().all(|byte| byte.is_ascii_graphic() && *byte != b'#');
-    if !is_token(method) || target.is_empty() || !graphic {
+    // Visible ASCII, and whatever text is beyond ASCII.
+    let text = std::str::from_utf8(target).ok()?;
+    let visible = text.chars().all(|c| !c.is_ascii() || (c.is_ascii_graphic() && c != '#'));
+    if !is_token(method) || target.is_empty() || !visible {
         return None;
     }
     let fields = others.iter().map(|line| field(line)).collect::<Option<Vec<_>>>()?;

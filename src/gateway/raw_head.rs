@@ -154,9 +154,10 @@ fn request_line(head: &[u8]) -> Result<(bool, &[u8]), &'static str> {
     };
     let target = &line[..target];
     // A fragment is the client's own affair; the parser drops it, and others route by it.
-    // Bytes beyond ASCII stand in the targets of clients that do not escape them, and nobody reads them in two ways.
+    // Text beyond ASCII stands in the targets of clients that do not escape it, and nobody reads it in two ways.
     let foreign = |byte: &u8| matches!(*byte, 0..=b' ' | 0x7f | b'#');
-    if target.is_empty() || any(target.iter().map(foreign)) {
+    let is_text = target.is_ascii() || std::str::from_utf8(target).is_ok();
+    if target.is_empty() || !is_text || any(target.iter().map(foreign)) {
         return Err("a malformed target");
     }
     Ok((current, rest))
@@ -403,6 +404,14 @@ mod tests {
         ] {
             assert_eq!(refused(format!("{line}\r\nHost: a\r\n\r\n")), why, "{line:?}");
         }
+    }
+
+    #[test]
+    fn a_target_is_text() {
+        let head = |target: &[u8]| [b"GET /", target, b" HTTP/1.1\r\nHost: a\r\n\r\n"].concat();
+        assert_eq!(check(&head("\u{e4}".as_bytes())), Ok(Body::None));
+        assert_eq!(check(&head(b"\xe4")), Err("a malformed target"));
+        assert_eq!(check(&head(b"+\xff/a")), Err("a malformed target"));
     }
 
     #[test]
