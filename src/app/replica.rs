@@ -4,6 +4,8 @@
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use tokio::sync::watch;
+
 use crate::app::App;
 use crate::app::affinity::{self, Secret, Token};
 use crate::app::clock::{self, Millis};
@@ -30,6 +32,8 @@ pub struct Replica {
     place: u64,
     /// Made when somebody asks for it.
     token: OnceLock<Token>,
+    /// Whether who stands aside is to go.
+    parting: watch::Sender<bool>,
 }
 
 static NEXT_KEY: AtomicU64 = AtomicU64::new(1);
@@ -49,6 +53,7 @@ impl Replica {
             ready_since: AtomicU64::new(0),
             place,
             token: OnceLock::new(),
+            parting: watch::Sender::new(false),
         })
     }
 
@@ -79,6 +84,19 @@ impl Replica {
     #[must_use]
     pub fn ready_since(&self) -> Option<Millis> {
         read(&self.ready_since)
+    }
+
+    /// It takes no more requests, and those who stand aside are asked to go.
+    pub fn part(&self) -> u32 {
+        let inside = self.gate.close();
+        self.parting.send_replace(true);
+        inside
+    }
+
+    /// It takes requests again.
+    pub fn return_to_service(&self) {
+        self.parting.send_replace(false);
+        self.gate.reopen();
     }
 
     pub(super) fn place(&self) -> u64 {
@@ -113,6 +131,8 @@ pub struct Claim {
     generation: u32,
     /// Taken although the replica is out, for want of others.
     trial: bool,
+    /// It does not keep the replica.
+    aside: bool,
 }
 
 impl Claim {
@@ -121,7 +141,7 @@ impl Claim {
     pub fn take(app: &Arc<App>, replica: &Arc<Replica>, limit: u32) -> Option<Self> {
         let generation = replica.gate.enter(limit)?;
         let trial = replica.ejection.is_out();
-        Some(Self { app: Arc::clone(app), replica: Arc::clone(replica), generation, trial })
+        Some(Self { app: Arc::clone(app), replica: Arc::clone(replica), generation, trial, aside: false })
     }
 
     /// What is claimed.
@@ -140,6 +160,27 @@ impl Claim {
     #[must_use]
     pub fn generation(&self) -> u32 {
         self.generation
+    }
+
+    /// From now on it keeps neither the replica nor the app awake, as if its request had ended.
+    pub fn step_aside(&mut self) {
+        if !std::mem::replace(&mut self.aside, true) {
+            self.note_end();
+            self.replica.gate.step_aside();
+        }
+    }
+
+    /// Resolves when the replica is to go, for who stands aside; for others never.
+    pub async fn parted(&self) {
+        if !self.aside {
+            return std::future::pending().await;
+        }
+        let mut parting = self.replica.parting.subscribe();
+        let _lives_as_long = parting.wait_for(|parting| *parting).await;
+    }
+
+    fn note_end(&self) {
+        self.replica.last_ended.store(clock::coarse().0, Ordering::Relaxed);
     }
 
     /// Closes the replica's gate because it cannot be reached, and asks the supervisor to look. Whether it was this
@@ -168,8 +209,13 @@ impl Claim {
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        self.replica.last_ended.store(clock::coarse().0, Ordering::Relaxed);
-        match self.replica.gate.leave() {
+        let left = if self.aside {
+            self.replica.gate.leave_aside()
+        } else {
+            self.note_end();
+            self.replica.gate.leave()
+        };
+        match left {
             Left::Room => self.app.pass_on(),
             Left::Closing => {}
             Left::Empty => self.app.call(),

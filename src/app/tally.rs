@@ -118,6 +118,32 @@ impl Cut {
     }
 }
 
+/// Why a WebSocket was closed although neither side had asked for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Closing {
+    /// Neither side had sent a message for long enough.
+    Idle,
+    /// It was open for as long as it may be.
+    Age,
+    /// Its replica goes, and it does not count.
+    Leaving,
+}
+
+impl Closing {
+    /// All of them, as [`Counts::closings`] counts them.
+    pub const ALL: [Self; 3] = [Self::Idle, Self::Age, Self::Leaving];
+
+    /// For people, those at its two ends among them.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Idle => "idle_timeout",
+            Self::Age => "max_age",
+            Self::Leaving => "replica_stops",
+        }
+    }
+}
+
 /// What became of the wish to send a request once more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Again {
@@ -150,6 +176,8 @@ pub struct Tally {
     shards: Shards<Shard>,
     /// Replicas that were taken out. Rare: no shard is needed.
     ejections: AtomicU64,
+    /// No more often than sockets are opened, which costs more.
+    closings: [AtomicU64; Closing::ALL.len()],
 }
 
 /// One worker's counts, apart from whatever another thread writes.
@@ -181,6 +209,8 @@ pub struct Counts {
     pub again: [u64; Again::ALL.len()],
     /// Replicas that were passed over for a while because they failed.
     pub ejections: u64,
+    /// How often the proxy closed a WebSocket, by [`Closing::ALL`].
+    pub closings: [u64; Closing::ALL.len()],
     /// From each request's head to the end of its exchange.
     pub took: Times,
     /// In the hold queue, for those that were in it.
@@ -209,8 +239,14 @@ impl Tally {
         self.shards.for_each(|shard| shard.add_to(sum.get_or_insert_default()));
         if let Some(sum) = &mut sum {
             sum.ejections = self.ejections.load(Ordering::Relaxed);
+            sum.closings = std::array::from_fn(|why| self.closings[why].load(Ordering::Relaxed));
         }
         sum
+    }
+
+    /// A WebSocket is closed.
+    pub fn note_closing(&self, why: Closing) {
+        self.closings[why as usize].fetch_add(1, Ordering::Relaxed);
     }
 
     /// A replica is passed over from now on.

@@ -10,13 +10,13 @@ use super::name::{is_valid_name, valid_name};
 use super::reader::{Reader, short};
 use super::resolve::time;
 use super::route::{Claims, Owner, PathPrefix};
-use super::schema::{HealthFile, HoldFile, RateFile, ResourcesFile};
+use super::schema::{HealthFile, HoldFile, RateFile, ResourcesFile, WebSocketFile};
 use super::slot::{At, Slot};
 use super::spec::{
     AppSpec, HealthSpec, HoldSpec, HostPattern, ListenAddress, Protocol, RateSpec, Resources, RouteSpec,
-    RuntimeKind, Source, Workload,
+    RuntimeKind, Source, WebSocketSpec, Workload,
 };
-use super::value::{Int, Many, Number, Size, Word};
+use super::value::{Int, Many, Number, Size, Time, Word};
 use super::{autoscale, upstream, volume};
 
 /// What the apps before have taken.
@@ -82,6 +82,7 @@ impl Context {
             rate_limit: file.rate_limit.given().and_then(|file| rate(file, reader)),
             max_body: file.max_body.get().map(|Size(bytes)| *bytes),
             body_timeout: time(file.body_timeout, 60),
+            websocket: websocket(file.websocket.or_default()),
             hold: hold(file.hold.or_default(), if file.upstream.is_absent() { 60 } else { 10 }),
             max_concurrency: file.max_concurrency.get().map(|limit| limit.u32()),
             affinity: file.affinity.get().cloned(),
@@ -250,6 +251,14 @@ fn health(file: HealthFile, protocol: Protocol) -> HealthSpec {
         interval: time(file.interval, 10),
         timeout: time(file.timeout, 5),
         start_timeout: time(file.start_timeout, 90),
+    }
+}
+
+fn websocket(file: WebSocketFile) -> WebSocketSpec {
+    WebSocketSpec {
+        idle_timeout: file.idle_timeout.get().map(|Time(time)| *time),
+        max_age: file.max_age.get().map(|Time(time)| *time),
+        counts: file.counts.or(true),
     }
 }
 

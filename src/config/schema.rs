@@ -106,6 +106,7 @@ table! {
         max_body: Size<0, LARGEST>, "no limit", "Size of a request's body; larger: 413";
         body_timeout: SomeTime, "`60s`",
             "How long a client may stop in the middle of a body, until the response begins; longer: 408. gRPC calls may";
+        websocket: WebSocketFile, "", "How long a WebSocket may stay open, see below";
         hold: HoldFile, "", "Requests that wait for a replica, see below";
         max_concurrency: Int<1, 1_000_000>, "no limit", "Requests in flight on one replica; more of them wait";
         affinity: Affinity, "none",
@@ -177,6 +178,17 @@ table! {
         rps: Number<1, 1_000_000_000, false>, "",
             "Requests per second of one address (of IPv6: of its /64); more: 429. They count for nothing else";
         burst: Int<1, 1_000_000>, "`rps`, rounded up", "Requests at once of one that has asked for less";
+    }
+}
+
+table! {
+    /// How long a WebSocket may stay open.
+    WebSocketFile, "websocket" {
+        idle_timeout: SomeTime, "none", "How long neither side may send a message before both are closed; pings are none";
+        max_age: SomeTime, "none", "How long one may be open at all";
+        counts: bool, "`true`",
+            "Whether an open one keeps the app awake. If not, it is closed before the replica goes; a browser that opens \
+             another at once wakes the app again";
     }
 }
 
@@ -293,6 +305,7 @@ pub(crate) const SECTIONS: &[(&str, Section)] = &[
     ("`hold` of an app", HoldFile::SECTION),
     ("`rate_limit` of an app", RateFile::SECTION),
     ("`resources` of an app", ResourcesFile::SECTION),
+    ("`websocket` of an app", WebSocketFile::SECTION),
     ("the top level", FORM),
     ("the top level", ProxyFile::SECTION),
     ("`tls` at the top level", TlsFile::SECTION),

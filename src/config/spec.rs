@@ -127,6 +127,8 @@ pub struct AppSpec {
     pub max_body: Option<u64>,
     /// How long a client may stop in the middle of a body.
     pub body_timeout: Duration,
+    /// How long a WebSocket may stay open.
+    pub websocket: WebSocketSpec,
     /// How many requests may wait, and how long.
     pub hold: HoldSpec,
     /// Requests in flight on one replica; `None`: no limit. At least one.
@@ -155,6 +157,17 @@ pub enum Protocol {
     /// gRPC by HTTP/2 on clear text, everything else by HTTP/1.1.
     #[default]
     Auto,
+}
+
+/// How long a WebSocket may stay open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WebSocketSpec {
+    /// How long neither side may send a message; `None`: as long as they like.
+    pub idle_timeout: Option<Duration>,
+    /// How long one may be open at all; `None`: no limit.
+    pub max_age: Option<Duration>,
+    /// Whether an open one keeps the app awake.
+    pub counts: bool,
 }
 
 /// How often one client may ask.

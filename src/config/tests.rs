@@ -92,6 +92,7 @@ fn fills_in_defaults() {
         rate_limit: None,
         max_body: None,
         body_timeout: seconds(60),
+        websocket: WebSocketSpec { idle_timeout: None, max_age: None, counts: true },
         hold: HoldSpec { max: 1000, timeout: seconds(60) },
         max_concurrency: None,
         affinity: None,

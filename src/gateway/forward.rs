@@ -186,6 +186,8 @@ async fn pass_on(
         Protocol::H2c => (upgrade.is_none(), upgrade.is_some()),
         Protocol::Auto => (is_call, is_call),
     };
+    let speaks_websocket =
+        upgrade.as_ref().is_some_and(|to| to.as_bytes().eq_ignore_ascii_case(b"websocket"));
     let facts = Facts {
         peer: client.ip(),
         trusted: client.is_trusted(),
@@ -234,7 +236,8 @@ async fn pass_on(
     // A switch that nobody asked for would leave the client waiting for an answer that never comes.
     let on_upgrade = on_upgrade.ok_or(Reject::UpstreamProtocol)?;
     let mut response = Response::from_parts(head, incoming);
-    upgrade::join(worker, on_upgrade, hyper::upgrade::on(&mut response), lease.into_claim());
+    let websocket = speaks_websocket.then_some(spec.websocket);
+    upgrade::join(worker, on_upgrade, hyper::upgrade::on(&mut response), lease.into_claim(), websocket);
     let (mut head, _) = response.into_parts();
     if connecting {
         connect::answer(&mut head);

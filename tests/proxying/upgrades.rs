@@ -4,12 +4,17 @@ use futures_util::{SinkExt, StreamExt};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use crate::proxy;
 use crate::support::http::Call;
-use crate::support::wait::wait_for_async;
+use crate::support::metrics::wait_for_sample;
+use crate::support::proxy::{Proxy, Setup};
+use crate::support::wait::{wait_for_async, wait_until};
 use crate::support::wire::Wire;
+use crate::support::yaml;
 
 const ASK: &str =
     "GET /upgrade HTTP/1.1\r\nHost: localhost\r\nConnection: keep-alive, Upgrade\r\nUpgrade: echo\r\n\r\n";
@@ -34,6 +39,87 @@ async fn a_websocket_is_carried_both_ways_and_counted_until_it_closes() {
         (proxy.only_app().await["in_flight"] == 0).then_some(())
     })
     .await;
+}
+
+/// A WebSocket that has carried a message.
+async fn open(proxy: &Proxy) -> WebSocketStream<TcpStream> {
+    let stream = TcpStream::connect(proxy.address()).await.expect("a connection");
+    let opened = tokio_tungstenite::client_async("ws://localhost/ws", stream).await;
+    let (mut socket, _) = opened.expect("a WebSocket");
+    assert_eq!(echoed(&mut socket, "hello").await, "hello");
+    socket
+}
+
+/// What comes back of a message.
+async fn echoed(socket: &mut WebSocketStream<TcpStream>, text: &str) -> String {
+    socket.send(Message::text(text)).await.expect("it takes messages");
+    let message = socket.next().await.expect("it is open").expect("it is sound");
+    message.into_text().expect("a text").to_string()
+}
+
+/// What the proxy says at the end, when it is the one to end it.
+async fn last_words(mut socket: WebSocketStream<TcpStream>) -> String {
+    while let Some(message) = socket.next().await {
+        match message.expect("an end that is told") {
+            Message::Close(Some(frame)) => {
+                assert_eq!(frame.code, CloseCode::Away);
+                return frame.reason.to_string();
+            }
+            Message::Pong(_) => {}
+            other => panic!("not expected: {other:?}"),
+        }
+    }
+    panic!("ended without a word")
+}
+
+/// The app has heard of all ends, and the proxy counts so many for this reason.
+async fn assert_ended(proxy: &Proxy, why: &str, count: f64) {
+    let sample = format!("pilotlight_websockets_closed_total{{app=\"app\",why=\"{why}\"}}");
+    wait_for_sample(proxy, &sample, count).await;
+    wait_for_async("it is over for the proxy", || async {
+        (proxy.only_app().await["in_flight"] == 0).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_silent_websocket_is_closed_where_that_is_asked_for() {
+    let proxy = proxy(&[], "websocket: {idle_timeout: 300ms}").await;
+    let mut socket = open(&proxy).await;
+    socket.send(Message::Ping("anybody?".into())).await.unwrap();
+    assert_eq!(last_words(socket).await, "idle_timeout");
+    assert_ended(&proxy, "idle_timeout", 1.0).await;
+}
+
+#[tokio::test]
+async fn an_old_websocket_is_closed_where_that_is_asked_for() {
+    let proxy = proxy(&[], "websocket: {max_age: 300ms}").await;
+    let sockets = [open(&proxy).await, open(&proxy).await];
+    for socket in sockets {
+        assert_eq!(last_words(socket).await, "max_age");
+    }
+    assert_ended(&proxy, "max_age", 2.0).await;
+}
+
+#[tokio::test]
+async fn a_deploy_closes_websockets_that_do_not_count_and_waits_for_the_others() {
+    let keys = |counts: bool, version: &str| {
+        yaml::app(&[("VERSION", version)], &format!("websocket: {{counts: {counts}}}\ndrain_timeout: 1h"))
+    };
+    let proxy = Setup::process(&keys(false, "1")).start().await;
+    let socket = open(&proxy).await;
+    proxy.reload(&keys(true, "2"));
+    assert_eq!(last_words(socket).await, "replica_stops");
+    assert_ended(&proxy, "replica_stops", 1.0).await;
+    wait_until("the old one is gone", || proxy.report().count("sigterm") == 1).await;
+    assert_eq!(proxy.report().open_at_sigterm(), 0, "it had heard the end before");
+
+    let mut socket = open(&proxy).await;
+    proxy.reload(&keys(true, "3"));
+    proxy.draining(1).await;
+    assert_eq!(echoed(&mut socket, "still there?").await, "still there?");
+    drop(socket);
+    wait_until("the second is gone", || proxy.report().count("sigterm") == 2).await;
 }
 
 #[tokio::test]

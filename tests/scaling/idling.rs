@@ -50,6 +50,33 @@ async fn a_websocket_that_says_nothing_is_not_idle() {
 }
 
 #[tokio::test]
+async fn a_websocket_that_does_not_count_is_closed_before_its_replica_goes() {
+    let proxy =
+        proxy("min: 0, max: 2, metric: concurrency, target: 1, idle: 300ms", "websocket: {counts: false}")
+            .await;
+    let mut sockets = Vec::new();
+    for _ in 0..5 {
+        let stream = TcpStream::connect(proxy.address()).await.unwrap();
+        let (mut socket, _) = tokio_tungstenite::client_async("ws://localhost/ws", stream).await.unwrap();
+        socket.send(Message::text("hello")).await.unwrap();
+        assert_eq!(socket.next().await.unwrap().unwrap(), Message::text("hello"));
+        sockets.push(socket);
+    }
+    for mut socket in sockets {
+        let Some(Ok(Message::Close(Some(frame)))) = socket.next().await else { panic!("no clean end") };
+        assert_eq!((u16::from(frame.code), frame.reason.as_str()), (1001, "replica_stops"));
+    }
+    proxy.ready(0).await;
+    let report = proxy.report();
+    assert_eq!(
+        (report.replicas().len(), report.open_at_sigterm()),
+        (1, 0),
+        "one was enough, and it had heard the ends"
+    );
+    assert_eq!(get(proxy.address(), "/id").await.status, 200, "it wakes again");
+}
+
+#[tokio::test]
 async fn a_long_download_is_not_idle() {
     let proxy = soon_idle().await;
     let response = Call::get(proxy.address(), "/stream?chunks=4&every_ms=1000&size=10").open().await.unwrap();

@@ -241,6 +241,14 @@ impl Proxy {
         .await;
     }
 
+    /// Waits until the only app has so many replicas on their way out.
+    pub(crate) async fn draining(&self, count: u64) {
+        wait_for_async(format!("{count} replicas drain"), || async {
+            (self.only_app().await["draining"] == count).then_some(())
+        })
+        .await;
+    }
+
     /// Replaces the app's part of `jcloud.yml`, and says nothing.
     pub(crate) fn rewrite(&self, yaml: &str) {
         self.setup.write_config(yaml);

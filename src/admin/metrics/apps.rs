@@ -10,7 +10,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Unit;
 
 use crate::app::histogram::{BOUNDS, Times};
-use crate::app::tally::{Again, Counts, Cut, Refusal, STATUSES, Tally};
+use crate::app::tally::{Again, Closing, Counts, Cut, Refusal, STATUSES, Tally};
 use crate::control::record::{Outcome, Phase, Verdict};
 use crate::control::status::Status;
 use crate::control::{Board, View};
@@ -106,6 +106,14 @@ fn refusals(encoder: &mut DescriptorEncoder, counted: &[(&str, &Counts)]) -> fmt
     for (app, counts) in counted.iter().filter(|(app, _)| *app != NO_APP) {
         for (by, count) in Cut::ALL.into_iter().zip(counts.cuts) {
             counter(&mut family, &[("app", *app), ("by", by.name())], count)?;
+        }
+    }
+    let help = "WebSockets that the proxy closed: neither side had sent a message for long enough, it was as old as it may be, or its \
+                replica stopped and it does not count.";
+    let mut family = encoder.encode_descriptor("websockets_closed", help, None, MetricType::Counter)?;
+    for (app, counts) in counted.iter().filter(|(app, _)| *app != NO_APP) {
+        for (why, count) in Closing::ALL.into_iter().zip(counts.closings) {
+            counter(&mut family, &[("app", *app), ("why", why.name())], count)?;
         }
     }
     Ok(())

@@ -51,7 +51,7 @@ impl Supervisor {
             if let Phase::Draining { running, .. } =
                 std::mem::replace(&mut self.slots[at].phase, Phase::Stopping)
             {
-                running.replica.gate().reopen();
+                running.replica.return_to_service();
                 self.slots[at].phase = Phase::Ready(running);
                 taken += 1;
             }
@@ -109,7 +109,7 @@ impl Supervisor {
     }
 
     /// Gives up so many of the current revision: first those that are only starting, then those with the fewest
-    /// requests. To zero goes only what has none at all.
+    /// requests. To zero goes only what has none at all, but for sockets that do not count.
     fn give_up(&mut self, count: usize, to_zero: bool) {
         let mut order: Vec<usize> = (0..self.slots.len()).collect();
         order.retain(|at| self.slots[*at].is_live() && self.is_wanted(&self.slots[*at]));
@@ -120,7 +120,7 @@ impl Supervisor {
         for at in order.into_iter().take(count) {
             if to_zero
                 && let Phase::Ready(running) = &self.slots[at].phase
-                && !running.replica.gate().close_if_empty()
+                && !running.replica.gate().close_if_idle()
             {
                 continue;
             }
@@ -161,7 +161,7 @@ impl Supervisor {
             // Its task stops what it has started, and reports.
             Phase::Starting(starting) => drop(starting.cancel.send(())),
             Phase::Ready(running) | Phase::Suspect(running) => {
-                running.replica.gate().close();
+                running.replica.part();
                 slot.phase = Phase::Draining { running, deadline, returns };
             }
             other => slot.phase = other,

@@ -146,9 +146,9 @@ impl Slot {
         self.running().is_none_or(|running| running.unwell.since.is_none())
     }
 
-    /// How many requests it has.
+    /// How many requests it has, without sockets that do not count.
     #[must_use]
     pub fn in_flight(&self) -> u32 {
-        self.running().map_or(0, |running| running.replica.gate().inside())
+        self.running().map_or(0, |running| running.replica.gate().busy())
     }
 }

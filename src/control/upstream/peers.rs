@@ -195,7 +195,7 @@ impl Peers {
     }
 
     fn leave(&mut self, peer: &Peer) {
-        peer.replica.gate().close();
+        peer.replica.part();
         self.leaving.push(Arc::clone(&peer.replica));
     }
 

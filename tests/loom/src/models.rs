@@ -31,7 +31,7 @@ fn closing_and_entering_exclude_each_other() {
 
 /// Stopping only if idle: with a request inside it does not happen, whatever the order.
 #[test]
-fn only_an_empty_gate_closes_if_empty() {
+fn only_an_idle_gate_closes_if_idle() {
     loom::model(|| {
         let gate = Arc::new(Gate::new());
         let request = {
@@ -45,8 +45,29 @@ fn only_an_empty_gate_closes_if_empty() {
                 closed_under_it
             })
         };
-        gate.close_if_empty();
+        gate.close_if_idle();
         assert!(!request.join().unwrap());
+    });
+}
+
+/// Going out while one of those inside steps aside: it happens only after that, and the last to leave sees it.
+#[test]
+fn who_steps_aside_lets_the_gate_close() {
+    loom::model(|| {
+        let gate = Arc::new(Gate::new());
+        gate.enter(8);
+        let socket = {
+            let gate = Arc::clone(&gate);
+            thread::spawn(move || {
+                gate.step_aside();
+                gate.leave_aside()
+            })
+        };
+        let closed = gate.close_if_idle();
+        let inside = gate.inside();
+        let left = socket.join().unwrap();
+        assert!(!closed || inside == 0 || left == Left::Empty);
+        assert_eq!((gate.inside(), gate.busy(), gate.is_closed()), (0, 0, closed));
     });
 }
 
