@@ -246,10 +246,13 @@ mod tests {
         let spec = WebSocketSpec { idle_timeout: Some(IDLE), ..NO_LIMIT };
         let Ends { mut user, mut app, ended } = exchange(Some(spec), pending());
         let begun = Instant::now();
-        for message in [b"\x82\x00", b"\x81\x00"] {
+        for masked in [&b"\x82\x80mask"[..], b"\x81\x80mask"] {
             sleep(IDLE.mul_f64(0.99)).await;
-            app.write_all(message).await.unwrap();
+            app.write_all(b"\x82\x00").await.unwrap();
             user.read_exact(&mut [0; 2]).await.unwrap();
+            sleep(IDLE.mul_f64(0.99)).await;
+            user.write_all(masked).await.unwrap();
+            app.read_exact(&mut [0; 6]).await.unwrap();
         }
         for _ in 0..4 {
             sleep(IDLE.mul_f64(0.24)).await;
@@ -264,7 +267,7 @@ mod tests {
         assert_eq!(rest(&mut app).await.len(), 4 + close_frame(Side::Server, "idle_timeout").len());
         drop(app);
         assert_eq!(ended.await.unwrap().unwrap(), Some(Closing::Idle));
-        assert!(begun.elapsed() < IDLE * 3 + FAREWELL, "{:?}", begun.elapsed());
+        assert!(begun.elapsed() < IDLE * 5 + FAREWELL, "{:?}", begun.elapsed());
     }
 
     #[tokio::test(start_paused = true)]
