@@ -87,10 +87,9 @@ impl Replica {
     }
 
     /// It takes no more requests, and those who stand aside are asked to go.
-    pub fn part(&self) -> u32 {
-        let inside = self.gate.close();
+    pub fn part(&self) {
+        self.gate.close();
         self.parting.send_replace(true);
-        inside
     }
 
     /// It takes requests again.

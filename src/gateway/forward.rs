@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{CONNECTION, CONTENT_LENGTH, HOST, STRICT_TRANSPORT_SECURITY, TRANSFER_ENCODING};
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST, STRICT_TRANSPORT_SECURITY, TRANSFER_ENCODING, UPGRADE};
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version, request};
 use hyper::body::Incoming;
@@ -186,8 +186,6 @@ async fn pass_on(
         Protocol::H2c => (upgrade.is_none(), upgrade.is_some()),
         Protocol::Auto => (is_call, is_call),
     };
-    let speaks_websocket =
-        upgrade.as_ref().is_some_and(|to| to.as_bytes().eq_ignore_ascii_case(b"websocket"));
     let facts = Facts {
         peer: client.ip(),
         trusted: client.is_trusted(),
@@ -220,6 +218,8 @@ async fn pass_on(
 
     let (mut head, incoming) = response.into_parts();
     let switching = head.status == StatusCode::SWITCHING_PROTOCOLS;
+    // What was asked for may have been a list.
+    let speaks_websocket = switching && head.headers.get(UPGRADE).is_some_and(is_websocket);
     headers::prepare_response(&mut head.headers, switching);
     rules::apply(&spec.headers.response, &mut head.headers);
     tie.keep(&mut head.headers, &spec.name, lease.replica(), &worker.secret);
@@ -243,6 +243,10 @@ async fn pass_on(
         connect::answer(&mut head);
     }
     Ok(Response::from_parts(head, Body::Whole(None)))
+}
+
+fn is_websocket(upgrade: &HeaderValue) -> bool {
+    upgrade.as_bytes().eq_ignore_ascii_case(b"websocket")
 }
 
 /// Where a request comes from, as far as those are believed through whom it has come.

@@ -99,6 +99,10 @@ impl Lane {
                 }
                 self.waiting.advance(written);
                 self.unflushed = true;
+                if self.waiting.is_empty() {
+                    // What has been taken would be kept until something else waits.
+                    self.waiting = Bytes::new();
+                }
             }
             match self.phase {
                 Phase::Over => return Poll::Ready(Ok(())),
@@ -212,6 +216,22 @@ mod tests {
             outcome.unwrap();
         }
         assert!(received == sent && lane.is_over());
+    }
+
+    #[tokio::test]
+    async fn what_has_been_taken_is_kept_no_longer() {
+        let ((mut from, mut sender), (mut to, mut reader)) = (duplex(4096), duplex(10));
+        let mut lane = Lane::of_bytes();
+        sender.write_all(&[7; 4096]).await.unwrap();
+        assert!(poll!(poll_fn(|cx| lane.poll(&mut from, &mut to, cx))).is_pending());
+        assert!(!lane.waiting.is_empty());
+        while !lane.waiting.is_empty() {
+            assert_ne!(reader.read(&mut [0; 10]).await.unwrap(), 0);
+            // tokio has a task that never waits pause now and then.
+            tokio::task::yield_now().await;
+            assert!(poll!(poll_fn(|cx| lane.poll(&mut from, &mut to, cx))).is_pending());
+        }
+        assert_eq!(lane.waiting.as_ptr(), Bytes::new().as_ptr(), "the allocation is gone");
     }
 
     /// What the receiver has, and whether the lane is over.

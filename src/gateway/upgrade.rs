@@ -101,7 +101,9 @@ where
         };
         self.up.close(why.name());
         self.down.close(why.name());
-        timeout(FAREWELL, poll_fn(|cx| self.poll_ended(cx))).await.unwrap_or(Ok(()))?;
+        if let Ok(Err(error)) = timeout(FAREWELL, poll_fn(|cx| self.poll_ended(cx))).await {
+            tracing::trace!(%error, "took no leave");
+        }
         Ok(Some(why))
     }
 

@@ -92,6 +92,19 @@ async fn a_silent_websocket_is_closed_where_that_is_asked_for() {
 }
 
 #[tokio::test]
+async fn a_websocket_is_one_by_what_the_app_answers() {
+    let proxy = proxy(&[], "websocket: {idle_timeout: 300ms}").await;
+    let mut wire = Wire::sent(
+        proxy.address(),
+        "GET /ws HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: other, websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n",
+    )
+    .await;
+    assert!(wire.head().await.starts_with("HTTP/1.1 101 "));
+    assert_eq!(wire.rest().await.unwrap(), b"\x88\x0e\x03\xe9idle_timeout");
+}
+
+#[tokio::test]
 async fn an_old_websocket_is_closed_where_that_is_asked_for() {
     let proxy = proxy(&[], "websocket: {max_age: 300ms}").await;
     let sockets = [open(&proxy).await, open(&proxy).await];

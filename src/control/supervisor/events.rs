@@ -288,7 +288,12 @@ impl Supervisor {
             Ok(endpoint) => {
                 let (id, replica) = (running.id.clone(), Arc::clone(&running.replica));
                 // The same one is kept where it can be: requests may still be open on it.
-                let replica = if replica.endpoint == endpoint { replica } else { Replica::new(endpoint) };
+                let replica = if replica.endpoint == endpoint {
+                    replica
+                } else {
+                    replica.part();
+                    Replica::new(endpoint)
+                };
                 replica.gate().reopen();
                 self.make_ready(at, id, replica, now);
             }
@@ -307,7 +312,8 @@ impl Supervisor {
     /// removed.
     fn died(&mut self, at: usize, exit: Option<&Exit>, now: Millis) {
         let Some(running) = self.slots[at].running() else { return };
-        let cut = running.replica.gate().close();
+        let cut = running.replica.gate().busy();
+        running.replica.part();
         let (id, since) = (running.id.clone(), running.since);
         let lived = now.since(since);
         let was_live = self.slots[at].is_live();

@@ -60,8 +60,8 @@ impl Supervisor {
         match spec.metric {
             Metric::Rps => {}
             Metric::Concurrency => {
-                let in_flight: u32 = self.slots.iter().map(Slot::in_flight).sum();
-                let value = f64::from(in_flight) + self.app.held() as f64;
+                let inside: u32 = self.slots.iter().map(Slot::inside).sum();
+                let value = f64::from(inside) + self.app.held() as f64;
                 self.gauge.push(clock::now(), value, spec.stable_window);
             }
             Metric::Cpu => {

@@ -151,4 +151,10 @@ impl Slot {
     pub fn in_flight(&self) -> u32 {
         self.running().map_or(0, |running| running.replica.gate().busy())
     }
+
+    /// How many requests and sockets it carries.
+    #[must_use]
+    pub fn inside(&self) -> u32 {
+        self.running().map_or(0, |running| running.replica.gate().inside())
+    }
 }

@@ -29,7 +29,7 @@ pub(crate) fn accept(kind: Kind, mut request: Request<Incoming>, mut open: OpenR
     };
     let asked = request.headers().get(UPGRADE).and_then(|value| value.to_str().ok());
     let key = request.headers().get(SEC_WEBSOCKET_KEY).map(|key| derive_accept_key(key.as_bytes()));
-    if !asked.is_some_and(|asked| asked.eq_ignore_ascii_case(wanted))
+    if !asked.is_some_and(|asked| asked.split(',').any(|it| it.trim().eq_ignore_ascii_case(wanted)))
         || (kind == Kind::WebSocket && key.is_none())
     {
         open.finish();
