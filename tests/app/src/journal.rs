@@ -59,8 +59,8 @@ impl Journal {
         self.write(json!({ "event": event, "open": counts.open, "served": counts.served }));
     }
 
-    /// Requests can come, at this port.
-    pub(crate) fn listening(&self, port: u16) {
+    /// Requests can come, at this port; at none on a socket.
+    pub(crate) fn listening(&self, port: Option<u16>) {
         self.write(json!({ "event": "listening", "port": port }));
     }
 

@@ -11,9 +11,8 @@ const BACKLOG: u32 = 4096;
 /// What the environment asks for.
 #[derive(Debug, Clone)]
 pub(crate) struct Knobs {
-    /// `LISTEN_PORT`, else `PORT`, else 8080. The first is for tests of a wrong port;
-    /// 0 lets the system choose, and the journal says what it chose.
-    pub(crate) port: u16,
+    /// Where it listens.
+    pub(crate) place: Place,
     /// `START_DELAY_MS`: before listening.
     pub(crate) start_delay: Duration,
     /// `EXIT_AFTER_MS`: ends with code 3 so long after its start.
@@ -36,6 +35,16 @@ pub(crate) struct Knobs {
     pub(crate) manner: Manner,
     /// `REPORT`: a file, or a folder in which to make one.
     pub(crate) report: Option<PathBuf>,
+}
+
+/// Where the app listens.
+#[derive(Debug, Clone)]
+pub(crate) enum Place {
+    /// `LISTEN_PORT`, else `PORT`, else 8080. The first is for tests of a wrong port;
+    /// 0 lets the system choose, and the journal says what it chose.
+    Port(u16),
+    /// `SOCKET`, unless there is a `LISTEN_PORT`.
+    Socket(PathBuf),
 }
 
 /// What is spoken on a connection.
@@ -65,7 +74,10 @@ impl Knobs {
             (false, Some(other)) => panic!("MODE={other}: not http, garbage, two-lengths or h2c"),
         };
         Self {
-            port: number("LISTEN_PORT").or_else(|| number("PORT")).unwrap_or(8080),
+            place: match (number("LISTEN_PORT"), text("SOCKET")) {
+                (None, Some(path)) => Place::Socket(path.into()),
+                (port, _) => Place::Port(port.or_else(|| number("PORT")).unwrap_or(8080)),
+            },
             start_delay: millis("START_DELAY_MS").unwrap_or_default(),
             exit_after: millis("EXIT_AFTER_MS"),
             exit_at_once: number("EXIT_AT_ONCE"),

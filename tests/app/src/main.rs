@@ -2,6 +2,7 @@
 //! by its environment and by each request, and which writes down what happened to it.
 
 mod bodies;
+mod door;
 mod journal;
 mod knobs;
 mod raw;

@@ -8,20 +8,21 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
-use tokio::net::TcpStream;
+
+use crate::door::Stream;
 
 /// What is sent where HTTP is expected.
 const NONSENSE: &[u8] = b"THIS/IS no http\r\n\x00\x01\x02 at all\r\n\r\n";
 
 /// A connection that can be spoiled.
 pub(crate) struct Wire {
-    stream: TcpStream,
+    stream: Stream,
     spoilt: Arc<AtomicBool>,
 }
 
 impl Wire {
     /// The connection, and the switch that makes its next write nonsense and its last.
-    pub(crate) fn new(stream: TcpStream) -> (Self, Arc<AtomicBool>) {
+    pub(crate) fn new(stream: Stream) -> (Self, Arc<AtomicBool>) {
         let spoilt = Arc::new(AtomicBool::new(false));
         (Self { stream, spoilt: Arc::clone(&spoilt) }, spoilt)
     }
@@ -57,13 +58,13 @@ impl AsyncWrite for Wire {
 }
 
 /// Reads whatever comes until the client leaves, and says nothing.
-pub(crate) async fn say_nothing(mut stream: TcpStream) {
+pub(crate) async fn say_nothing(mut stream: Stream) {
     let mut buffer = vec![0; 4096];
     while stream.read(&mut buffer).await.is_ok_and(|count| count > 0) {}
 }
 
 /// Waits for the client's first bytes, answers with nonsense and leaves.
-pub(crate) async fn say_nonsense(mut stream: TcpStream) {
+pub(crate) async fn say_nonsense(mut stream: Stream) {
     let mut buffer = vec![0; 4096];
     if stream.read(&mut buffer).await.is_ok_and(|count| count > 0) {
         let _ = stream.write_all(NONSENSE).await;
@@ -72,7 +73,7 @@ pub(crate) async fn say_nonsense(mut stream: TcpStream) {
 
 /// Answers each request with a length beside its chunks that is not theirs. The body is the request's number on
 /// this connection.
-pub(crate) async fn say_two_lengths(mut stream: TcpStream) {
+pub(crate) async fn say_two_lengths(mut stream: Stream) {
     let mut head = Vec::new();
     for number in 1_u32.. {
         head.clear();

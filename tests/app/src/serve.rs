@@ -2,7 +2,6 @@
 
 use std::future::{Future, pending};
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -11,12 +10,12 @@ use std::time::Duration;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
+use crate::door::{Door, Stream};
 use crate::journal::Journal;
 use crate::knobs::{Knobs, Manner};
 use crate::raw::{self, Wire};
@@ -35,7 +34,7 @@ pub(crate) async fn run(knobs: Knobs, journal: Arc<Journal>) -> ExitCode {
             lived = &mut life => match lived {
                 Ok(()) => break ExitCode::SUCCESS,
                 Err(error) => {
-                    eprintln!("test-app: port {}: {error}", knobs.port);
+                    eprintln!("test-app: {:?}: {error}", knobs.place);
                     break ExitCode::FAILURE;
                 }
             },
@@ -62,37 +61,29 @@ async fn live(knobs: &Knobs, journal: &Arc<Journal>, draining: watch::Receiver<b
         drained(draining).await;
         return Ok(());
     }
-    let listener = listen(knobs)?;
-    journal.listening(listener.local_addr()?.port());
+    let door = Door::open(&knobs.place, knobs.backlog)?;
+    journal.listening(door.port()?);
     let mut connections = JoinSet::new();
     loop {
         let may_accept = !knobs.single || connections.is_empty();
         tokio::select! {
             biased;
             () = drained(draining.clone()) => break,
-            accepted = listener.accept(), if may_accept => {
-                let (stream, _) = accepted?;
-                connections.spawn(converse(stream, knobs.clone(), Arc::clone(journal), draining.clone()));
+            stream = door.accept(), if may_accept => {
+                connections.spawn(converse(stream?, knobs.clone(), Arc::clone(journal), draining.clone()));
             }
             Some(_) = connections.join_next() => {}
         }
     }
-    drop(listener);
+    drop(door);
     while connections.join_next().await.is_some() {}
     // What was upgraded has left hyper's hands, and its request is still open.
     journal.quiet().await;
     Ok(())
 }
 
-fn listen(knobs: &Knobs) -> io::Result<TcpListener> {
-    let socket = TcpSocket::new_v4()?;
-    socket.set_reuseaddr(true)?;
-    socket.bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, knobs.port)))?;
-    socket.listen(knobs.backlog)
-}
-
 /// One connection, to its end.
-async fn converse(stream: TcpStream, knobs: Knobs, journal: Arc<Journal>, draining: watch::Receiver<bool>) {
+async fn converse(stream: Stream, knobs: Knobs, journal: Arc<Journal>, draining: watch::Receiver<bool>) {
     match knobs.manner {
         Manner::Http => http(stream, &knobs, journal, draining).await,
         Manner::H2c => http2(stream, &knobs, journal, draining).await,
@@ -102,9 +93,7 @@ async fn converse(stream: TcpStream, knobs: Knobs, journal: Arc<Journal>, draini
     }
 }
 
-async fn http(stream: TcpStream, knobs: &Knobs, journal: Arc<Journal>, draining: watch::Receiver<bool>) {
-    // Answers are small, and a test that measures should not measure Nagle's algorithm.
-    let _ = stream.set_nodelay(true);
+async fn http(stream: Stream, knobs: &Knobs, journal: Arc<Journal>, draining: watch::Receiver<bool>) {
     let (wire, spoil) = Wire::new(stream);
     let routes = Routes { journal, ready_after: knobs.ready_after, spoil };
     let mut builder = http1::Builder::new();
@@ -124,8 +113,7 @@ async fn http(stream: TcpStream, knobs: &Knobs, journal: Arc<Journal>, draining:
     }
 }
 
-async fn http2(stream: TcpStream, knobs: &Knobs, journal: Arc<Journal>, draining: watch::Receiver<bool>) {
-    let _ = stream.set_nodelay(true);
+async fn http2(stream: Stream, knobs: &Knobs, journal: Arc<Journal>, draining: watch::Receiver<bool>) {
     let (wire, spoil) = Wire::new(stream);
     let routes = Routes { journal, ready_after: knobs.ready_after, spoil };
     let service = service_fn(move |request| routes.clone().answer(request));
