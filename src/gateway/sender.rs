@@ -8,11 +8,11 @@ use hyper::body::Incoming;
 use hyper::client::conn::{TrySendError, http1, http2};
 use hyper::rt::{Executor, Read, Write};
 use hyper_util::rt::TokioIo;
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::TcpStream;
 
 use crate::gateway::multiplexed::Stream;
 use crate::gateway::upload::Upload;
-use crate::runtime::{Address, Endpoint};
+use crate::runtime::{Address, Endpoint, unix};
 
 /// Bytes of one answer that a replica may send before the client takes any, and of all answers of a connection.
 const WINDOWS: (u32, u32) = (256 * 1024, 4 * 1024 * 1024);
@@ -56,9 +56,7 @@ pub async fn connect_http1(endpoint: &Endpoint, keep_case: bool) -> io::Result<h
             stream.set_nodelay(true)?;
             handshake_http1(TokioIo::new(stream), keep_case).await
         }
-        Address::Unix(path) => {
-            handshake_http1(TokioIo::new(UnixStream::connect(path).await?), keep_case).await
-        }
+        Address::Unix(path) => handshake_http1(TokioIo::new(unix::connect(path).await?), keep_case).await,
     }
 }
 
@@ -73,7 +71,7 @@ pub async fn connect_http2(endpoint: &Endpoint) -> io::Result<http2::SendRequest
             stream.set_nodelay(true)?;
             handshake_http2(TokioIo::new(stream)).await
         }
-        Address::Unix(path) => handshake_http2(TokioIo::new(UnixStream::connect(path).await?)).await,
+        Address::Unix(path) => handshake_http2(TokioIo::new(unix::connect(path).await?)).await,
     }
 }
 

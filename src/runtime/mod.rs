@@ -11,6 +11,7 @@ pub mod revision;
 #[cfg(test)]
 pub(crate) mod scripted;
 mod sockets;
+pub mod unix;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -182,7 +183,7 @@ impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp(addr) => addr.fmt(f),
-            Self::Unix(path) => path.display().fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
         }
     }
 }

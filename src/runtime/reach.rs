@@ -9,10 +9,10 @@ use http_body_util::Empty;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::TcpStream;
 
 use crate::config::spec::HealthSpec;
-use crate::runtime::{Address, Endpoint};
+use crate::runtime::{Address, Endpoint, unix};
 
 /// What a check calls itself.
 const AGENT: &str = "pilotlight-probe";
@@ -38,7 +38,7 @@ impl From<String> for Unreached {
 /// See [`Unreached`].
 pub async fn once(endpoint: &Endpoint, health: &HealthSpec, host: &str) -> Result<(), Unreached> {
     tokio::time::timeout(health.timeout, attempt(endpoint, health, host)).await.unwrap_or_else(|_| {
-        Err(format!("no answer from {} in {:?}", endpoint.address, health.timeout).into())
+        Err(format!("no answer from {} in {:?}", told(&endpoint.address), health.timeout).into())
     })
 }
 
@@ -61,15 +61,23 @@ pub fn is_replicas(error: &io::Error) -> bool {
     )
 }
 
+/// The address in words for visitors as well, whom the host's paths are nothing to.
+fn told(address: &Address) -> String {
+    match address {
+        Address::Tcp(address) => address.to_string(),
+        Address::Unix(_) => "its socket".to_owned(),
+    }
+}
+
 async fn attempt(endpoint: &Endpoint, health: &HealthSpec, host: &str) -> Result<(), Unreached> {
     let refused = |error: io::Error| {
         let ours = !is_replicas(&error);
         let what = if ours { "cannot connect to" } else { "nothing listens at" };
-        Unreached { why: format!("{what} {}: {error}", endpoint.address), ours }
+        Unreached { why: format!("{what} {}: {error}", told(&endpoint.address)), ours }
     };
     match &endpoint.address {
         Address::Tcp(address) => ask(TcpStream::connect(address).await.map_err(refused)?, health, host).await,
-        Address::Unix(socket) => ask(UnixStream::connect(socket).await.map_err(refused)?, health, host).await,
+        Address::Unix(socket) => ask(unix::connect(socket).await.map_err(refused)?, health, host).await,
     }
 }
 
@@ -145,6 +153,18 @@ mod tests {
     use std::time::Duration;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
+
+    #[tokio::test]
+    async fn a_socket_is_not_named_to_visitors() {
+        let folder = tempfile::tempdir().unwrap();
+        let endpoint = Endpoint { address: Address::Unix(folder.path().join("none.sock")) };
+        let timeout = Duration::from_secs(30);
+        let health =
+            HealthSpec { http2: false, path: None, interval: timeout, timeout, start_timeout: timeout };
+        let unreached = once(&endpoint, &health, "a").await.unwrap_err();
+        assert!(!unreached.ours);
+        assert_eq!(unreached.why, "nothing listens at its socket: No such file or directory (os error 2)");
+    }
 
     /// As a server does that closes each connection behind its answer.
     #[tokio::test]
