@@ -79,7 +79,7 @@ fn runtime() -> ProcessRuntime {
     ProcessRuntime::new(ProcessSettings {
         warden: PathBuf::from(WARDEN),
         instance: Identity { id: "0123456789ab".to_owned(), key: [7; 32] },
-        workspaces: PathBuf::from("/nonexistent"),
+        state_dir: PathBuf::from("/nonexistent"),
     })
 }
 
@@ -97,6 +97,7 @@ async fn order(
         source: Source::Host,
         command: Some(command),
         port: None,
+        socket: false,
         resources: Resources { cpu_millis: 1000, memory: 1 << 30, gpus: 0 },
         env,
         volumes: Vec::new(),

@@ -17,7 +17,7 @@ use super::spec::{
     RuntimeKind, Source, WebSocketSpec, Workload,
 };
 use super::value::{Int, Many, Number, Size, Time, Word};
-use super::{autoscale, upstream, volume};
+use super::{autoscale, socket, upstream, volume};
 
 /// What the apps before have taken.
 #[derive(Default)]
@@ -33,6 +33,8 @@ pub(crate) struct Context {
     pub(crate) allow: Option<Vec<PathBuf>>,
     /// The proxy's own addresses.
     pub(crate) listen: Vec<ListenAddress>,
+    /// The state directory, and where it is written.
+    pub(crate) state_dir: (PathBuf, Option<Span>),
     /// Whether the app's keys stand at the top level.
     pub(crate) single: bool,
 }
@@ -49,6 +51,10 @@ impl Context {
         }
         if let Some(upstream) = file.upstream.get() {
             upstream::check(upstream, &self.listen, reader);
+        }
+        if let Some(socket) = file.socket.given().filter(|socket| socket.value) {
+            let (state_dir, place) = &self.state_dir;
+            socket::check(socket.key, self.runtime, (state_dir, *place), reader);
         }
         if let Some(disk) = file.disk_size.given() {
             volume::check_workspace(disk.key, file.volumes.get(), reader);
@@ -69,6 +75,7 @@ impl Context {
                 source,
                 command: file.command.get().cloned(),
                 port: file.port.get().and_then(|Int(port)| u16::try_from(*port).ok()),
+                socket: file.socket.or(false),
                 resources: resources(file.instance, file.resources),
                 env,
                 volumes: file.volumes.or(Many(Vec::new())).0.into_iter().map(|(volume, _)| volume).collect(),
@@ -157,9 +164,11 @@ impl Context {
         }
         if self.runtime == RuntimeKind::Process {
             if file.command.is_absent() {
-                let help = "write `command:`, the server's start with `$PORT`, or use `runtime: docker`";
+                let place = if file.socket.get() == Some(&true) { "$SOCKET" } else { "$PORT" };
+                let help =
+                    format!("write `command:`, the server's start with `{place}`, or use `runtime: docker`");
                 let message = format!("the app `{name}` has no `command`, and runtime process needs one");
-                missing(entry, message, help, reader);
+                missing(entry, message, &help, reader);
             }
             return Source::Host;
         }

@@ -17,7 +17,7 @@ const HELP: &str =
     "write `0.0.0.0:8080`, `[::]:8080`, `:8080`, `8080`, or a Unix socket: `unix:/run/pilotlight/http.sock`";
 
 /// Longest path of a Unix socket that the system takes, unix(7): 108 bytes with the one that ends it.
-const LONGEST_PATH: usize = 107;
+pub(super) const LONGEST_PATH: usize = 107;
 
 impl Value for ListenAddress {
     fn read(node: &Node, reader: &mut Reader) -> Option<Self> {

@@ -25,6 +25,7 @@ mod resolve;
 mod route;
 mod schema;
 mod slot;
+pub(crate) mod socket;
 pub mod spec;
 mod suggest;
 mod table;

@@ -29,7 +29,8 @@ pub(crate) fn resolve(layout: Layout, overrides: &Overrides, reader: &mut Reader
     let (tls, https) = tls::resolve(&file.tls, &file.listen, reader);
     let proxy = proxy(file.clone(), tls, overrides, allow.clone(), reader);
     let listen = proxy.listen.iter().chain(proxy.tls.iter().flat_map(|tls| &tls.listen)).cloned().collect();
-    let context = Context { runtime: proxy.runtime, allow, listen, single: layout.single };
+    let state_dir = (proxy.state_dir.clone(), file.state_dir.given().map(|at| at.span));
+    let context = Context { runtime: proxy.runtime, allow, listen, state_dir, single: layout.single };
     let mut registry = Registry::default();
     let apps = layout.apps.into_iter().map(|entry| context.app(entry, &mut registry, reader)).collect();
     let edge = edge::resolve(&file, https, &mut registry.claims, reader);

@@ -50,7 +50,7 @@ table! {
             "What a client gets that asks for a host that no route names: a status from 400 to 599, or `close`: its \
              connection is closed without an answer. To be at home for every host, an app or a redirect takes `\"*\"`";
         runtime: RuntimeKind, "`docker`",
-            "What replicas are: `docker` containers, or `process`, child processes of the proxy that are given `$PORT` \
+            "What replicas are: `docker` containers, or `process`, child processes of the proxy that are given `$PORT`, or `$SOCKET` \
              (`image`, `build`, `volumes`, `networks` and the instance's limits then have no effect)";
         docker: DockerFile, "", "The Docker Engine, see below";
         admin: AdminFile, "", "The admin API, see below";
@@ -74,6 +74,9 @@ table! {
             "A list is run as it is, a string by `sh -c`; runtime process needs one. `$PORT` is left to the shell; \
              write `$${PORT}` for one in braces";
         port: Int<1, 65535>, "the image's only EXPOSE, else 8080", "Port that the replica listens on";
+        socket: bool, "`false`",
+            "Runtime process alone: each replica listens on a Unix socket of its own in `state_dir`, whose path it is \
+             given in `$SOCKET`, and has no `$PORT`; instead of `port`";
         host: Many<HostPattern>, "`\"*\"`",
             "Host name, or a list: `www.example.com`, `\"*.example.com\"` for every name below, `\"*\"` for any. \
              Under `apps`, an app needs a `host` or a `path`; no two apps may claim the same of both";
@@ -135,7 +138,7 @@ table! {
 table! {
     /// How a replica shows that it is ready.
     HealthFile, "health" {
-        path: RequestPath, "none: a TCP connection is enough", "Path that must answer 2xx or 3xx";
+        path: RequestPath, "none: a connection is enough", "Path that must answer 2xx or 3xx";
         interval: Time<100, DAY>, "`10s`", "Between two checks of a ready replica";
         timeout: SomeTime, "`5s`", "For one check";
         start_timeout: SomeTime, "`90s`", "From the start of a replica to its first good check";
@@ -322,6 +325,7 @@ impl AppFile {
         reader.exclusive(("image", &self.image), ("build", &self.build));
         reader.exclusive(("host", &self.host), ("hosts", &self.hosts));
         reader.exclusive(("path", &self.path), ("paths", &self.paths));
+        reader.exclusive(("port", &self.port), ("socket", &self.socket));
         reader.exclusive(("instance", &self.instance), ("resources", &self.resources));
         self.check_upstream(reader);
         if let Some(headers) = self.headers.get() {
@@ -342,6 +346,8 @@ impl AppFile {
         cover(&self.hosts, &mut under.host);
         cover(&self.path, &mut under.paths);
         cover(&self.paths, &mut under.path);
+        cover(&self.port, &mut under.socket);
+        cover(&self.socket, &mut under.port);
         cover(&self.instance, &mut under.resources);
         cover(&self.resources, &mut under.instance);
         self.cover_upstream(&mut under);

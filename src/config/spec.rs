@@ -61,7 +61,7 @@ pub struct ProxySpec {
 pub enum RuntimeKind {
     /// A container on this host's Docker Engine.
     Docker,
-    /// A child process given `$PORT`.
+    /// A child process given `$PORT` or `$SOCKET`.
     Process,
 }
 
@@ -239,6 +239,8 @@ pub struct Workload {
     pub command: Option<Command>,
     /// Where the replica listens; `None`: the image's only EXPOSE, else 8080.
     pub port: Option<u16>,
+    /// Whether it listens on a Unix socket of its own instead; runtime process only.
+    pub socket: bool,
     /// What it may use.
     pub resources: Resources,
     /// `env_file` and `env` merged, `${NAME}` filled in.
@@ -320,7 +322,7 @@ pub enum VolumeSource {
 pub struct HealthSpec {
     /// Whether the path is asked for in HTTP/2.
     pub http2: bool,
-    /// A path whose answer must be 2xx or 3xx; `None`: a TCP connection is enough.
+    /// A path whose answer must be 2xx or 3xx; `None`: a connection is enough.
     pub path: Option<String>,
     /// Between two checks of a ready replica.
     pub interval: Duration,

@@ -73,6 +73,7 @@ fn fills_in_defaults() {
             source: Source_::Image("nginx".to_owned()),
             command: None,
             port: None,
+            socket: false,
             resources: Resources { cpu_millis: 1000, memory: 2 << 30, gpus: 0 },
             env: [].into(),
             volumes: Vec::new(),
@@ -432,6 +433,23 @@ fn a_size_that_is_not_enforced_is_warned_of_once() {
 fn networks_have_no_order() {
     assert_eq!(app("image: a\nnetworks: [b, a, b]").workload.networks, ["a", "b"]);
     assert_eq!(app("image: a\nnetworks: db").workload.networks, ["db"]);
+}
+
+#[test]
+fn a_socket_has_to_fit_into_its_address() {
+    let text = "runtime: process\ncommand: serve\nsocket: true\n";
+    let read_below = |bytes: usize, text: &str| {
+        let file = Path::new("/").join("d".repeat(bytes - 1)).join("jcloud.yml");
+        parse(text, &file, &Overrides::default(), &|_| None).map_err(|errors| errors.to_string())
+    };
+    // 107 bytes with `/.pilotlight/sockets/01234567.sock`.
+    assert!(read_below(73, text).unwrap().apps[0].workload.socket);
+    let error = read_below(74, text).unwrap_err();
+    assert!(error.contains("jcloud.yml:3:1: a replica's socket would have a path of 108 bytes"), "{error}");
+    assert!(error.contains("choose a `state_dir` that is shorter by 1 bytes at least"), "{error}");
+    for right in ["socket: false", "port: 1"] {
+        assert!(!read_below(200, &text.replace("socket: true", right)).unwrap().apps[0].workload.socket);
+    }
 }
 
 #[test]

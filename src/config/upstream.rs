@@ -88,13 +88,14 @@ pub(crate) fn check(origins: &Many<Origin>, listen: &[ListenAddress], reader: &m
 
 impl AppFile {
     /// Keys about starting, sizing and scaling replicas, and where they stand.
-    fn about_replicas(&self) -> [(&'static str, Option<Span>); 15] {
+    fn about_replicas(&self) -> [(&'static str, Option<Span>); 16] {
         let start_timeout = self.health.get().and_then(|health| health.start_timeout.key());
         [
             ("image", self.image.key()),
             ("build", self.build.key()),
             ("command", self.command.key()),
             ("port", self.port.key()),
+            ("socket", self.socket.key()),
             ("instance", self.instance.key()),
             ("resources", self.resources.key()),
             ("env", self.env.key()),
@@ -134,6 +135,7 @@ impl AppFile {
             build: Slot::Absent,
             command: Slot::Absent,
             port: Slot::Absent,
+            socket: Slot::Absent,
             instance: Slot::Absent,
             resources: Slot::Absent,
             env: Slot::Absent,

@@ -3,6 +3,7 @@
 //!
 //! Visitors read them too: nothing is in them but addresses and keys of the file.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 
 /// What to do about a replica that was looked for at `wanted` and listens at `found`, as seen from inside. Where its
@@ -25,9 +26,7 @@ pub fn advice(wanted: SocketAddr, chosen: bool, found: &[SocketAddr]) -> Option<
         };
         return Some(format!("it listens on {address}, {why}: have it listen on {there}"));
     }
-    let mut ports: Vec<_> = reached.iter().map(SocketAddr::port).collect();
-    ports.sort_unstable();
-    ports.dedup();
+    let ports = ports(&reached);
     Some(match (&*ports, chosen) {
         ([], _) => format!(
             "nothing listens in it: have it listen on {there}; if it only takes longer to start, raise `health.start_timeout`"
@@ -37,6 +36,26 @@ pub fn advice(wanted: SocketAddr, chosen: bool, found: &[SocketAddr]) -> Option<
         ([one], true) => format!("it listens on port {one}, not on $PORT: have it listen on $PORT"),
         (_, true) => format!("it listens on ports {}, not on $PORT: have it listen on $PORT", list(&ports)),
     })
+}
+
+/// What to do about a replica that was told of a Unix socket in `$SOCKET`, does not listen there, and listens by TCP at
+/// `found`.
+#[must_use]
+pub fn advice_of_socket(found: &[SocketAddr]) -> String {
+    match &*ports(found) {
+        [] => "nothing listens at $SOCKET: have it listen there; if it only takes longer to start, raise `health.start_timeout`".to_owned(),
+        [one] => format!("it listens on port {one}, not on the Unix socket $SOCKET: have it listen there"),
+        several => {
+            let several = list(several);
+            format!("it listens on ports {several}, not on the Unix socket $SOCKET: have it listen there")
+        }
+    }
+}
+
+/// Their ports, sorted, each once.
+fn ports<'a>(addresses: impl IntoIterator<Item = &'a SocketAddr>) -> Vec<u16> {
+    let ports: BTreeSet<_> = addresses.into_iter().map(SocketAddr::port).collect();
+    ports.into_iter().collect()
 }
 
 /// Whether a socket bound to `bound` takes connections to `wanted`. That of all of IPv6 takes those of IPv4 as well,
@@ -113,6 +132,20 @@ mod tests {
         assert_eq!(told(wanted, true, &["[::1]:20000"]).as_deref(), Some(words));
         let words = "nothing listens in it: have it listen on $PORT; if it only takes longer to start, raise `health.start_timeout`";
         assert_eq!(told(wanted, true, &[]).as_deref(), Some(words));
+    }
+
+    #[test]
+    fn a_process_that_was_told_its_socket() {
+        let told = |found: &[&str]| {
+            let found: Vec<_> = found.iter().map(|address| address.parse().unwrap()).collect();
+            advice_of_socket(&found)
+        };
+        let words = "it listens on port 5000, not on the Unix socket $SOCKET: have it listen there";
+        assert_eq!(told(&["127.0.0.1:5000", "[::1]:5000"]), words);
+        let words = "it listens on ports 5000, 9000, not on the Unix socket $SOCKET: have it listen there";
+        assert_eq!(told(&["0.0.0.0:9000", "127.0.0.1:5000"]), words);
+        let words = "nothing listens at $SOCKET: have it listen there; if it only takes longer to start, raise `health.start_timeout`";
+        assert_eq!(told(&[]), words);
     }
 
     #[test]

@@ -46,8 +46,8 @@ pub fn of(proxy: &ProxySpec, identity: &Identity) -> Arc<dyn Runtime> {
         RuntimeKind::Process => {
             // The proxy's own executable, even after an upgrade has replaced the file.
             let warden = PathBuf::from("/proc/self/exe");
-            let workspaces = proxy.state_dir.join("workspace");
-            Arc::new(ProcessRuntime::new(ProcessSettings { warden, instance, workspaces }))
+            let state_dir = proxy.state_dir.clone();
+            Arc::new(ProcessRuntime::new(ProcessSettings { warden, instance, state_dir }))
         }
     }
 }

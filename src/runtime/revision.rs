@@ -30,6 +30,8 @@ pub struct Shape<'a> {
     pub workspace: bool,
     /// Where the replica listens; 0 where the runtime chooses one for each.
     pub port: u16,
+    /// Whether it listens on a Unix socket of its own instead.
+    pub socket: bool,
     /// What the runtime's own defaults take away or add, in words of its own.
     pub security: &'a [&'a str],
     /// The network that it joins; empty for a process.
@@ -104,6 +106,9 @@ fn canonical(shape: &Shape<'_>) -> Vec<u8> {
             form.text(network);
         }
     }
+    if shape.socket {
+        form.text("socket");
+    }
     form.0
 }
 
@@ -144,6 +149,7 @@ mod tests {
         volumes: Vec<Volume>,
         workspace: bool,
         port: u16,
+        socket: bool,
         security: Vec<&'static str>,
         network: String,
         networks: Vec<String>,
@@ -163,6 +169,7 @@ mod tests {
                 }],
                 workspace: false,
                 port: 8080,
+                socket: false,
                 security: vec!["no-new-privileges"],
                 network: "pilotlight-01234567".into(),
                 networks: Vec::new(),
@@ -182,6 +189,7 @@ mod tests {
                 volumes: &self.volumes,
                 workspace: self.workspace,
                 port: self.port,
+                socket: self.socket,
                 security: &self.security,
                 network: &self.network,
                 networks: &self.networks,
@@ -202,7 +210,7 @@ mod tests {
 
     #[test]
     fn every_field_counts() {
-        let changes: [fn(&mut Owned); 22] = [
+        let changes: [fn(&mut Owned); 24] = [
             |s| s.image_id = "sha256:2f".into(),
             |s| s.command = None,
             |s| s.command = Some(Command::List(vec!["serve --all".into()])),
@@ -225,6 +233,8 @@ mod tests {
             |s| s.workspace = true,
             |s| s.networks = vec!["db".into()],
             |s| s.networks = vec!["workspace".into()],
+            |s| s.socket = true,
+            |s| s.networks = vec!["socket".into()],
         ];
         let mut seen = std::collections::BTreeSet::from([Owned::sample().hash()]);
         for (index, change) in changes.into_iter().enumerate() {

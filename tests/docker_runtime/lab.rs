@@ -51,6 +51,7 @@ impl Lab {
             source: Source::Image(self.image.name.clone()),
             command: Some(spec::Command::List(args.iter().map(ToString::to_string).collect())),
             port: None,
+            socket: false,
             resources: Resources { cpu_millis: 500, memory: 64 << 20, gpus: 0 },
             env: BTreeMap::new(),
             volumes: Vec::new(),

@@ -50,3 +50,32 @@ async fn a_process_that_does_not_ask_for_its_port() {
     let ports: Vec<_> = ports.iter().map(|port| (port.as_str(), "port <port>,")).collect();
     assert_golden("process-ignores-port", &told, &ports);
 }
+
+#[tokio::test]
+async fn a_process_that_does_not_ask_for_its_socket() {
+    let keys = "name: web\nsocket: true\ncommand: [\"{app}\"]\nautoscale: {min: 0, max: 1}\n\
+                health: {start_timeout: 3s}\nenv: {LISTEN_PORT: '0', REPORT: '{report}'}\n";
+    let proxy = Setup::process(keys).start().await;
+    let told = told(&proxy).await;
+    let report = proxy.report();
+    let ports: Vec<_> =
+        report.events("listening").iter().map(|event| format!("port {},", event["port"])).collect();
+    let ports: Vec<_> = ports.iter().map(|port| (port.as_str(), "port <port>,")).collect();
+    assert_golden("process-ignores-socket", &told, &ports);
+}
+
+#[tokio::test]
+async fn a_process_that_listens_on_nothing_in_place_of_its_socket() {
+    let keys = "name: web\nsocket: true\ncommand: [\"{app}\"]\nautoscale: {min: 0, max: 1}\n\
+                health: {start_timeout: 3s}\nenv: {NEVER_LISTEN: '1', REPORT: '{report}'}\n";
+    let proxy = Setup::process(keys).start().await;
+    assert_golden("process-never-opens-socket", &told(&proxy).await, &[]);
+}
+
+#[tokio::test]
+async fn a_health_path_that_is_not_there_behind_a_socket() {
+    let keys = "name: web\nsocket: true\ncommand: [\"{app}\"]\nautoscale: {min: 0, max: 1}\n\
+                health: {path: /no-such-path, start_timeout: 3s}\nenv: {REPORT: '{report}'}\n";
+    let proxy = Setup::process(keys).start().await;
+    assert_golden("health-path-missing-behind-socket", &told(&proxy).await, &[]);
+}

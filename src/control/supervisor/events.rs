@@ -230,7 +230,7 @@ impl Supervisor {
                 self.note_cold_start(since, &started, took, now);
                 let Started { id, endpoint, .. } = started;
                 let took = now.since(since);
-                tracing::info!(app = self.app.name, replica = %id, ?took, "ready");
+                tracing::info!(app = self.app.name, replica = %id, endpoint = %endpoint.address, ?took, "ready");
                 let replica = Replica::new(endpoint);
                 replica.warm_up(now);
                 self.make_ready(at, id, replica, now);

@@ -118,7 +118,7 @@ impl Launch {
                 Report::Started(slot, Ok((started, took)))
             }
             Err(why) => {
-                let why = explain(&*self.runtime, &started, &self.order.revision, why).await;
+                let why = explain(&*self.runtime, &started, &self.order.revision, &self.health, why).await;
                 let output = last_words(&*self.runtime, id).await;
                 let _logged = stop(&*self.runtime, id, self.stop_grace).await;
                 Report::Started(slot, Err(Failed { why: why.into(), output }))
@@ -128,14 +128,33 @@ impl Launch {
 }
 
 /// Says of one that was tried in vain where it does listen, as far as the runtime can tell.
-async fn explain(runtime: &dyn Runtime, started: &Started, revision: &Revision, why: NotReady) -> NotReady {
-    let (NotReady::TimedOut { after, .. }, Address::Tcp(wanted)) = (&why, &started.endpoint.address) else {
-        return why;
+async fn explain(
+    runtime: &dyn Runtime,
+    started: &Started,
+    revision: &Revision,
+    health: &HealthSpec,
+    why: NotReady,
+) -> NotReady {
+    let NotReady::TimedOut { after, .. } = why else { return why };
+    let advice = match &started.endpoint.address {
+        Address::Tcp(wanted) => {
+            let found = runtime.listening(&started.id).await;
+            found.and_then(|found| listening::advice(*wanted, revision.port == 0, &found))
+        }
+        Address::Unix(_) => {
+            let connection = HealthSpec { path: None, ..health.clone() };
+            match runtime.reach(&started.endpoint, &connection).await {
+                // Where it is known that nothing listens there, it need not be seen what does elsewhere.
+                Err(Unreached { ours: false, .. }) => {
+                    let found = runtime.listening(&started.id).await.unwrap_or_default();
+                    Some(listening::advice_of_socket(&found))
+                }
+                Ok(()) | Err(Unreached { ours: true, .. }) => None,
+            }
+        }
     };
-    let found = runtime.listening(&started.id).await;
-    let chosen = revision.port == 0;
-    match found.and_then(|found| listening::advice(*wanted, chosen, &found)) {
-        Some(last) => NotReady::TimedOut { after: *after, last },
+    match advice {
+        Some(last) => NotReady::TimedOut { after, last },
         None => why,
     }
 }

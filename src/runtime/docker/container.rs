@@ -177,6 +177,7 @@ mod tests {
             source: Source::Image("x".into()),
             command,
             port: None,
+            socket: false,
             resources: Resources { cpu_millis: 4000, memory: 1 << 30, gpus: 2 },
             env,
             volumes: Vec::new(),

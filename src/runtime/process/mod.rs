@@ -8,6 +8,7 @@ mod output;
 mod port;
 mod procfs;
 mod replica;
+mod socket;
 pub mod warden;
 
 use std::collections::HashMap;
@@ -21,7 +22,8 @@ use futures_util::future::BoxFuture;
 use tokio::sync::{broadcast, mpsc};
 
 use self::port::Ports;
-use self::replica::{Replica, no_command};
+use self::replica::{Place, Replica, no_command};
+use self::socket::Sockets;
 use super::{
     Change, Event, Exit, Found, Identity, MemoryUse, ReplicaId, Reply, Revision, Runtime, RuntimeError,
     StartOrder, Started, Status,
@@ -32,6 +34,9 @@ use crate::runtime::revision::{self, Shape};
 /// Events that a slow watcher may lag behind before it is told to look at everything again.
 const EVENTS: usize = 256;
 
+/// The folder of the state directory with a workspace for each app that has one.
+const WORKSPACES: &str = "workspace";
+
 /// What the runtime needs to know.
 pub struct ProcessSettings {
     /// The executable whose `warden` subcommand runs [`warden::run`]; absolute. `/proc/self/exe` is the
@@ -39,24 +44,27 @@ pub struct ProcessSettings {
     pub warden: PathBuf,
     /// Whose the replicas are.
     pub instance: Identity,
-    /// Folder with a workspace for each app that has one; absolute.
-    pub workspaces: PathBuf,
+    /// The proxy's state directory, absolute: workspaces and sockets are in it. No other proxy uses it.
+    pub state_dir: PathBuf,
 }
 
 /// Starts, stops and watches child processes. Dropping it ends them all at once.
 pub struct ProcessRuntime {
     settings: ProcessSettings,
     ports: Ports,
+    sockets: Sockets,
     replicas: Mutex<HashMap<ReplicaId, Arc<Replica>>>,
     events: broadcast::Sender<Event>,
 }
 
 impl ProcessRuntime {
-    /// A runtime with no replicas. Its calls are made on a tokio runtime with I/O and time.
+    /// A runtime with no replicas; what the sockets of a proxy before have left is removed. Its calls are made on a
+    /// tokio runtime with I/O and time.
     #[must_use]
     pub fn new(settings: ProcessSettings) -> Self {
         let (events, _) = broadcast::channel(EVENTS);
-        Self { settings, ports: Ports::default(), replicas: Mutex::default(), events }
+        let sockets = Sockets::new(&settings.state_dir);
+        Self { settings, ports: Ports::default(), sockets, replicas: Mutex::default(), events }
     }
 
     fn replicas(&self) -> MutexGuard<'_, HashMap<ReplicaId, Arc<Replica>>> {
@@ -91,7 +99,7 @@ impl ProcessRuntime {
         if !order.revision.workload.workspace {
             return Ok(None);
         }
-        let folder = self.settings.workspaces.join(&order.app);
+        let folder = self.settings.state_dir.join(WORKSPACES).join(&order.app);
         let made = tokio::fs::create_dir_all(&folder).await;
         made.map_err(|error| {
             RuntimeError::Refused(format!("cannot make the app's workspace: {error}\n{}", folder.display()))
@@ -99,17 +107,23 @@ impl ProcessRuntime {
         Ok(Some(folder))
     }
 
+    /// Where a replica is to listen.
+    fn place(&self, revision: &Revision) -> Result<Place, RuntimeError> {
+        if revision.workload.socket {
+            return self.sockets.claim().map(Place::Socket);
+        }
+        match revision.port {
+            0 => self.ports.claim().ok_or_else(|| RuntimeError::Refused("no free port was found".to_owned())),
+            port => Ok(self.ports.fixed(port)),
+        }
+        .map(Place::Port)
+    }
+
     async fn start_one(&self, order: &StartOrder) -> Result<Started, RuntimeError> {
         if let Some(started) = self.standing(order) {
             return Ok(started);
         }
-        let port = match order.revision.port {
-            0 => self
-                .ports
-                .claim()
-                .ok_or_else(|| RuntimeError::Refused("no free port was found".to_owned()))?,
-            port => self.ports.fixed(port),
-        };
+        let place = self.place(&order.revision)?;
         let events = self.events.clone();
         let app = order.app.clone();
         let on_exit = move |id, exit: Exit| {
@@ -118,7 +132,7 @@ impl ProcessRuntime {
         };
         let workspace = self.workspace(order).await?;
         let replica =
-            Replica::start(&self.settings.warden, order, workspace.as_deref(), port, on_exit).await?;
+            Replica::start(&self.settings.warden, order, workspace.as_deref(), place, on_exit).await?;
         // One that has ended already is kept: its status and its last lines say why.
         let endpoint = replica.endpoint.clone();
         let started = Started { id: replica.id.clone(), endpoint, created: None };
@@ -152,6 +166,7 @@ impl Runtime for ProcessRuntime {
                 volumes: &workload.volumes,
                 workspace: workload.workspace,
                 port,
+                socket: workload.socket,
                 security: &[],
                 network: "",
                 networks: &[],

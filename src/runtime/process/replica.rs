@@ -1,6 +1,6 @@
 //! One replica: its warden, what it writes, how it ended. Dropping it ends the replica and all its tasks.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::OwnedFd;
@@ -21,6 +21,7 @@ use tokio::time::timeout;
 
 use super::output::Output;
 use super::port::PortClaim;
+use super::socket::SocketClaim;
 use super::{procfs, warden};
 use crate::config::spec::{self, Workload};
 use crate::runtime::{
@@ -65,8 +66,31 @@ pub(super) struct Replica {
     stopping: Arc<AtomicBool>,
     ended: watch::Receiver<Option<Exit>>,
     task: AbortHandle,
-    /// Given back when nothing of the replica is left.
-    _port: PortClaim,
+}
+
+/// Where a replica was told to listen; given back when nothing of it is left.
+pub(super) enum Place {
+    /// At a port of this host's.
+    Port(PortClaim),
+    /// On a Unix socket.
+    Socket(SocketClaim),
+}
+
+impl Place {
+    fn address(&self) -> Address {
+        match self {
+            Self::Port(claim) => Address::Tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, claim.number()))),
+            Self::Socket(claim) => Address::Unix(claim.path().to_owned()),
+        }
+    }
+
+    /// The variable that tells the replica.
+    fn variable(&self) -> (&'static str, OsString) {
+        match self {
+            Self::Port(claim) => ("PORT", claim.number().to_string().into()),
+            Self::Socket(claim) => ("SOCKET", claim.path().into()),
+        }
+    }
 }
 
 impl Drop for Replica {
@@ -81,13 +105,13 @@ impl Replica {
         warden: &Path,
         order: &StartOrder,
         workspace: Option<&Path>,
-        port: PortClaim,
+        place: Place,
         on_exit: impl FnOnce(ReplicaId, Exit) + Send + 'static,
     ) -> Result<Self, RuntimeError> {
         let workload = &order.revision.workload;
         let words = command_line(workload)?;
         let (ours, theirs) = UnixStream::pair().map_err(|error| no_warden(warden, &error))?;
-        let mut child = spawn(warden, &words, workload, workspace, port.number(), theirs)?;
+        let mut child = spawn(warden, &words, workload, workspace, place.variable(), theirs)?;
         let started = handshake(ours, &mut child).await?;
         let (app_pid, control) = match started {
             Handshake::Started(pid, control) => (pid, control),
@@ -95,7 +119,7 @@ impl Replica {
             Handshake::Ended(status) => return Err(exit_of(status).into()),
         };
         let id = ReplicaId(format!("pid-{}", app_pid.as_raw_nonzero()));
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port.number()));
+        let address = place.address();
         let (tell, ended) = watch::channel(None);
         let stopping = Arc::new(AtomicBool::new(false));
         let output = Arc::new(Output::default());
@@ -109,20 +133,20 @@ impl Replica {
             output: Arc::clone(&output),
             stopping: Arc::clone(&stopping),
             tell,
+            place,
         };
         Ok(Self {
             app: order.app.clone(),
             revision: order.revision.hash.clone(),
             index: order.index,
             output,
-            endpoint: Endpoint { address: Address::Tcp(address) },
+            endpoint: Endpoint { address },
             warden: keeper.warden,
             control,
             stopping,
             ended,
             task: tokio::spawn(keeper.keep(on_exit)).abort_handle(),
             id,
-            _port: port,
         })
     }
 
@@ -201,6 +225,7 @@ struct Keeper {
     output: Arc<Output>,
     stopping: Arc<AtomicBool>,
     tell: watch::Sender<Option<Exit>>,
+    place: Place,
 }
 
 impl Keeper {
@@ -224,6 +249,7 @@ impl Keeper {
         if !read_up {
             let _ = timeout(OUTPUT_LIMIT, reading).await;
         }
+        drop(self.place);
         self.tell.send_replace(Some(exit.clone()));
         if !self.stopping.load(Ordering::Relaxed) {
             on_exit(self.id, exit);
@@ -279,7 +305,7 @@ fn spawn(
     words: &[&OsStr],
     workload: &Workload,
     workspace: Option<&Path>,
-    port: u16,
+    (variable, place): (&str, OsString),
     control: UnixStream,
 ) -> Result<Child, RuntimeError> {
     if !workload.dir.is_dir() {
@@ -302,7 +328,7 @@ fn spawn(
         .envs(workspace.map(|folder| (WORKSPACE_VARIABLE, folder)))
         .envs(&workload.env)
         // Last: requests go there, whatever the file says.
-        .env("PORT", port.to_string())
+        .env(variable, place)
         .current_dir(&workload.dir)
         // Ctrl-C in the proxy's terminal is the proxy's to handle.
         .process_group(0)
