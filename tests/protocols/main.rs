@@ -6,13 +6,13 @@ mod support;
 mod certificates;
 mod front;
 mod grpc;
-mod h2;
 mod http2;
 mod limits;
 mod tls;
 mod unix;
 mod websockets;
 
+use support::h2;
 use support::proxy::{Proxy, Setup};
 use support::yaml;
 

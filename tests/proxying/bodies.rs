@@ -1,7 +1,5 @@
 //! Bodies: streamed both ways as they come, whole, with their trailers, and none where there is none.
 
-use std::fs;
-
 use bytes::Bytes;
 use futures_util::stream;
 use http_body_util::{BodyExt, StreamBody};
@@ -10,7 +8,7 @@ use hyper::{HeaderMap, Method};
 
 use crate::proxy;
 use crate::support::http::{Call, Connection, Failure, get};
-use crate::support::proxy::Proxy;
+use crate::support::memory::peak;
 use crate::support::wait::wait_for_async;
 use crate::support::wire::Wire;
 
@@ -101,27 +99,19 @@ async fn a_refused_request_is_not_told_to_send_its_body() {
 
 const LARGE: usize = 20_000_000;
 
-/// The most memory that the proxy has had, in kilobytes.
-fn peak(proxy: &Proxy) -> u64 {
-    let path = format!("/proc/{}/status", proxy.pid().as_raw_nonzero());
-    let status = fs::read_to_string(path).expect("it runs");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("Linux says so");
-    line.trim().trim_end_matches(" kB").parse().expect("a number")
-}
-
 #[tokio::test]
 async fn large_bodies_pass_without_being_kept() {
     let proxy = proxy(&[], "").await;
     let address = proxy.address();
     assert_eq!(get(address, "/id").await.status, 200);
-    let before = peak(&proxy);
+    let before = peak(proxy.pid());
     assert_eq!(get(address, &format!("/bytes?n={LARGE}")).await.body.len(), LARGE);
     let pattern: Bytes = (0..=250).cycle().take(LARGE).collect::<Vec<u8>>().into();
     let echoed = Call::post(address, "/echo", pattern.clone()).send().await.unwrap();
     assert!(echoed.body == pattern, "every byte came back in its place");
     let taken = Call::post(address, "/slow-body", pattern).send().await.unwrap();
     assert_eq!(taken.text(), format!("{LARGE}\n"));
-    let grown = peak(&proxy) - before;
+    let grown = peak(proxy.pid()).saturating_sub(before);
     assert!(grown < 8_000, "{grown} kB more for bodies of {LARGE} bytes");
 }
 
@@ -129,12 +119,12 @@ async fn large_bodies_pass_without_being_kept() {
 #[tokio::test]
 async fn a_client_that_does_not_read_holds_the_replica_back() {
     let proxy = proxy(&[], "").await;
-    let before = peak(&proxy);
+    let before = peak(proxy.pid());
     let mut response = Call::get(proxy.address(), "/bytes?n=500000000").open().await.unwrap();
     // What both sockets and all buffers take has long been exceeded when this other download is through.
     assert_eq!(get(proxy.address(), &format!("/bytes?n={LARGE}")).await.body.len(), LARGE);
     assert_eq!(proxy.report().count("finish"), 1, "the first is not through");
-    assert!(peak(&proxy) - before < 16_000);
+    assert!(peak(proxy.pid()).saturating_sub(before) < 16_000);
     assert!(response.body_mut().frame().await.unwrap().is_ok());
     drop(response);
     wait_for_async("the replica is told", || async {

@@ -5,8 +5,12 @@
 
 pub(crate) mod app;
 pub(crate) mod docker;
+pub(crate) mod flow;
+pub(crate) mod fountain;
+pub(crate) mod h2;
 pub(crate) mod http;
 pub(crate) mod load;
+pub(crate) mod memory;
 pub(crate) mod metrics;
 pub(crate) mod narrow;
 pub(crate) mod neighbour;
@@ -15,6 +19,7 @@ pub(crate) mod proxy;
 pub(crate) mod registry;
 pub(crate) mod relay;
 pub(crate) mod sockets;
+pub(crate) mod streams;
 pub(crate) mod wait;
 pub(crate) mod wire;
 pub(crate) mod yaml;

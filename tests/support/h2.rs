@@ -9,8 +9,8 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
-use crate::support::http::{Answer, Failure, Sent};
-use crate::support::proxy::Proxy;
+use super::http::{Answer, Failure, Sent};
+use super::proxy::Proxy;
 
 /// One connection.
 pub(crate) struct H2(SendRequest<Sent>);
