@@ -23,6 +23,10 @@ const SEND_BUFFER: usize = 128 * 1024;
 /// Bytes of an answer's headers.
 const HEADERS: u32 = 64 * 1024;
 
+/// Bytes of an answer in HTTP/1 that wait for the client, of a body that wait for the replica, and of a head: the parser's
+/// own bound would be six times as many, and each slow client costs them.
+const BUFFER: usize = 64 * 1024;
+
 /// A connection's sending side, or one stream's place on it.
 #[derive(Debug)]
 pub enum Sender {
@@ -79,7 +83,8 @@ async fn handshake_http1<S>(stream: S, keep_case: bool) -> io::Result<http1::Sen
 where
     S: Read + Write + Unpin + Send + 'static,
 {
-    let handshake = http1::Builder::new().preserve_header_case(keep_case).handshake(stream).await;
+    let handshake =
+        http1::Builder::new().preserve_header_case(keep_case).max_buf_size(BUFFER).handshake(stream).await;
     let (sender, connection) = handshake.map_err(io::Error::other)?;
     // Ends when the sender is dropped or the replica closes, whichever comes first.
     tokio::task::spawn_local(async move {

@@ -23,7 +23,7 @@ const WARM: u64 = 64 << 20;
 const KERNEL: u64 = 64 << 20;
 
 /// What the proxy may hold of one stream in HTTP/1: a parser's buffer on either side.
-const HELD: u64 = 1 << 20;
+const HELD: u64 = 384 << 10;
 
 /// The same in HTTP/2, with what the client's own library takes before the client does.
 const HELD_IN_HTTP2: u64 = 4 << 20;
