@@ -16,6 +16,10 @@ use crate::gateway::body::Body;
 use crate::gateway::client::Client;
 use crate::gateway::http2;
 
+/// Most of an answer that is handed out at once where it shares its client's connection with others: what is handed out
+/// is all that tells of a client that takes it slowly, and a replica's piece may be many times as large.
+const PIECE: usize = 16 * 1024;
+
 /// One exchange, from the request's head to the last byte of the answer.
 #[derive(Debug)]
 pub struct Account {
@@ -106,6 +110,8 @@ impl Drop for Held<'_> {
 #[derive(Debug)]
 pub struct Accounted {
     body: Body,
+    /// What of its last piece was not handed out yet.
+    rest: Bytes,
     account: Account,
 }
 
@@ -115,7 +121,22 @@ impl Accounted {
     pub fn new(body: Body, mut account: Account) -> Self {
         // Dropped before its end, it has lost its reader.
         account.cut = body.is_under_way().then_some(Cut::Client);
-        Self { body, account }
+        Self { body, rest: Bytes::new(), account }
+    }
+
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        if self.rest.is_empty() {
+            let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+            let large = |frame: &Frame<Bytes>| frame.data_ref().is_some_and(|data| data.len() > PIECE);
+            match frame {
+                Some(Ok(frame)) if self.account.client.way().multiplexed && large(&frame) => {
+                    self.rest = frame.into_data().expect("only data is large");
+                }
+                frame => return Poll::Ready(frame),
+            }
+        }
+        let piece = self.rest.split_to(PIECE.min(self.rest.len()));
+        Poll::Ready(Some(Ok(Frame::data(piece))))
     }
 }
 
@@ -128,22 +149,64 @@ impl HttpBody for Accounted {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let this = self.get_mut();
-        let polled = Pin::new(&mut this.body).poll_frame(cx);
+        let polled = this.poll_piece(cx);
         http2::note_answer(polled.is_ready());
         let frame = ready!(polled);
         if matches!(frame, Some(Err(_))) {
             this.account.cut = Some(Cut::Replica);
-        } else if !this.body.is_under_way() {
+        } else if !this.body.is_under_way() && this.rest.is_empty() {
             this.account.cut = None;
         }
         Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.rest.is_empty() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        let (mut hint, rest) = (self.body.size_hint(), self.rest.len() as u64);
+        if let Some(upper) = hint.upper() {
+            hint.set_upper(upper + rest);
+        }
+        hint.set_lower(hint.lower() + rest);
+        hint
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::app::tally::Tally;
+    use crate::gateway::client::Way;
+    use crate::gateway::line::Line;
+    use crate::gateway::socket::Socket;
+    use http_body_util::BodyExt;
+    use tokio::net::UnixStream;
+
+    /// How large the pieces are in which a client of this kind gets a body of 40,000 bytes.
+    async fn pieces(multiplexed: bool) -> Vec<usize> {
+        let (ours, _theirs) = UnixStream::pair().unwrap();
+        let way = Way { secure: false, multiplexed };
+        let client = Client::new(Line::new(Socket::Unix(ours)), None, None, way, false, 0);
+        let account = Account::open(client, Rc::new(Tally::default().writer()));
+        let sent = Bytes::from_iter((0..40_000_u32).map(|at| u8::try_from(at % 251).unwrap()));
+        let mut body = Accounted::new(Body::whole(sent.clone()), account);
+        let (mut sizes, mut all) = (Vec::new(), Vec::new());
+        while !body.is_end_stream() {
+            let left = sent.len() - all.len();
+            assert_eq!(body.size_hint().exact(), Some(left as u64), "what is to come");
+            let piece = body.frame().await.unwrap().unwrap().into_data().unwrap();
+            sizes.push(piece.len());
+            all.extend_from_slice(&piece);
+        }
+        assert!(body.frame().await.is_none() && all == sent);
+        sizes
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_shares_its_connection_goes_out_in_small_pieces() {
+        assert_eq!(pieces(true).await, [PIECE, PIECE, 40_000 - 2 * PIECE]);
+        assert_eq!(pieces(false).await, [40_000]);
     }
 }
