@@ -325,7 +325,9 @@ impl AppFile {
         reader.exclusive(("image", &self.image), ("build", &self.build));
         reader.exclusive(("host", &self.host), ("hosts", &self.hosts));
         reader.exclusive(("path", &self.path), ("paths", &self.paths));
-        reader.exclusive(("port", &self.port), ("socket", &self.socket));
+        if self.socket.get() == Some(&true) {
+            reader.exclusive(("port", &self.port), ("socket", &self.socket));
+        }
         reader.exclusive(("instance", &self.instance), ("resources", &self.resources));
         self.check_upstream(reader);
         if let Some(headers) = self.headers.get() {
@@ -347,7 +349,9 @@ impl AppFile {
         cover(&self.path, &mut under.paths);
         cover(&self.paths, &mut under.path);
         cover(&self.port, &mut under.socket);
-        cover(&self.socket, &mut under.port);
+        if self.socket.get() == Some(&true) {
+            cover(&self.socket, &mut under.port);
+        }
         cover(&self.instance, &mut under.resources);
         cover(&self.resources, &mut under.instance);
         self.cover_upstream(&mut under);

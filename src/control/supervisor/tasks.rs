@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::net::UnixStream;
 use tokio::sync::{Notify, OnceCell, oneshot};
 use tokio::time::Instant;
 
@@ -15,7 +16,7 @@ use crate::control::listening;
 use crate::control::probe::{self, Lost, NotReady, StartError};
 use crate::runtime::{
     Address, Endpoint, MemoryUse, ReplicaId, Revision, Runtime, RuntimeError, StartOrder, Started, Status,
-    Unreached,
+    Unreached, reach,
 };
 
 /// How many lines of a failed replica's output are logged.
@@ -118,7 +119,7 @@ impl Launch {
                 Report::Started(slot, Ok((started, took)))
             }
             Err(why) => {
-                let why = explain(&*self.runtime, &started, &self.order.revision, &self.health, why).await;
+                let why = explain(&*self.runtime, &started, &self.order.revision, why).await;
                 let output = last_words(&*self.runtime, id).await;
                 let _logged = stop(&*self.runtime, id, self.stop_grace).await;
                 Report::Started(slot, Err(Failed { why: why.into(), output }))
@@ -128,30 +129,21 @@ impl Launch {
 }
 
 /// Says of one that was tried in vain where it does listen, as far as the runtime can tell.
-async fn explain(
-    runtime: &dyn Runtime,
-    started: &Started,
-    revision: &Revision,
-    health: &HealthSpec,
-    why: NotReady,
-) -> NotReady {
+async fn explain(runtime: &dyn Runtime, started: &Started, revision: &Revision, why: NotReady) -> NotReady {
     let NotReady::TimedOut { after, .. } = why else { return why };
     let advice = match &started.endpoint.address {
         Address::Tcp(wanted) => {
             let found = runtime.listening(&started.id).await;
             found.and_then(|found| listening::advice(*wanted, revision.port == 0, &found))
         }
-        Address::Unix(_) => {
-            let connection = HealthSpec { path: None, ..health.clone() };
-            match runtime.reach(&started.endpoint, &connection).await {
-                // Where it is known that nothing listens there, it need not be seen what does elsewhere.
-                Err(Unreached { ours: false, .. }) => {
-                    let found = runtime.listening(&started.id).await.unwrap_or_default();
-                    Some(listening::advice_of_socket(&found))
-                }
-                Ok(()) | Err(Unreached { ours: true, .. }) => None,
+        // Where it is known that nobody listens there, it need not be seen what does elsewhere. One whose queue is full does.
+        Address::Unix(path) => match UnixStream::connect(path).await {
+            Err(error) if reach::is_replicas(&error) => {
+                let found = runtime.listening(&started.id).await.unwrap_or_default();
+                Some(listening::advice_of_socket(&found))
             }
-        }
+            Ok(_) | Err(_) => None,
+        },
     };
     match advice {
         Some(last) => NotReady::TimedOut { after, last },
