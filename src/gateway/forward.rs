@@ -26,7 +26,7 @@ use crate::gateway::pool::Lease;
 use crate::gateway::respond::{self, Reject};
 use crate::gateway::route::Target;
 use crate::gateway::upload::{Limits, Progress, Upload};
-use crate::gateway::upstream::{Exchange, Speech};
+use crate::gateway::upstream::{Exchange, Failed, Speech};
 use crate::gateway::worker::{LocalRoutes, Worker};
 use crate::gateway::{connect, forwarded, grpc, headers, redirect, request as checks, rules, upgrade};
 
@@ -328,6 +328,8 @@ impl Way<'_> {
         // Sending twice is the same as sending once, RFC 9110 section 9.2.2. Not to more than two replicas: it may be
         // this very request that ends them. One that is ending may take it more than once.
         let replay = progress.is_none() && head.method.is_idempotent();
+        // What a replica of HTTP/2 has refused it has not begun with, whatever it is.
+        let keep_head = replay || (speech.http2 && progress.is_none());
         let mut first_hit = None;
         let mut request = None;
         let mut attempt = 1;
@@ -347,18 +349,18 @@ impl Way<'_> {
             };
             if request.is_none() {
                 // Not before it is needed: who waits has one head, not two.
-                let head = if replay { head.clone() } else { std::mem::replace(head, nothing()) };
+                let head = if keep_head { head.clone() } else { std::mem::replace(head, nothing()) };
                 request = Some(Request::from_parts(head, std::mem::replace(&mut upload, Upload::none())));
             }
-            let reject = match exchange.run(&mut request).await {
+            let Failed { reject, untouched } = match exchange.run(&mut request).await {
                 Ok(answered) => return Ok(answered),
-                Err(reject) => reject,
+                Err(failed) => failed,
             };
             if attempt == ATTEMPTS {
                 return Err(reject);
             }
             // What no replica has had is no more work for the app than it was, however often it is tried.
-            let again = if request.is_some() {
+            let again = if request.is_some() || (untouched && keep_head) {
                 Again::Unsent
             } else if !replay
                 || reject != Reject::UpstreamConnect

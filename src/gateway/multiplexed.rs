@@ -13,10 +13,11 @@ use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
 use crate::app::replica::Claim;
-use crate::gateway::sender;
+use crate::gateway::sender::{self, Many};
 use crate::gateway::upload::Upload;
 
-/// Requests at once on one connection; more are opened beyond. Servers commonly allow so many, RFC 9113 section 6.5.2.
+/// Most requests at once on one connection, and fewer where the replica says so; more are opened beyond. Servers commonly
+/// allow so many, RFC 9113 section 6.5.2.
 const STREAMS: usize = 100;
 
 /// The connections, by the replica's key.
@@ -26,9 +27,11 @@ pub struct Multiplexed(RefCell<HashMap<u64, Vec<Rc<Shared>>>>);
 /// One connection, or one that is being made.
 struct Shared {
     generation: u32,
-    sender: OnceCell<SendRequest<Upload>>,
-    /// Requests that are on it.
+    sender: OnceCell<Many>,
+    /// Requests that are on it, or wait for it to stand.
     open: Cell<usize>,
+    /// Those that are on it.
+    carried: Cell<usize>,
     /// One of them found it unusable.
     broken: Cell<bool>,
     until: Cell<Instant>,
@@ -53,13 +56,16 @@ impl Multiplexed {
         let mut connections = self.0.borrow_mut();
         let of_replica = connections.entry(claim.replica().key).or_default();
         let fit = |shared: &&Rc<Shared>| {
-            shared.generation == claim.generation() && !shared.is_closed() && shared.open.get() < STREAMS
+            shared.generation == claim.generation()
+                && !shared.is_closed()
+                && shared.open.get() < shared.room()
         };
         let shared = of_replica.iter().find(fit).cloned().unwrap_or_else(|| {
             let shared = Rc::new(Shared {
                 generation: claim.generation(),
                 sender: OnceCell::new(),
                 open: Cell::new(0),
+                carried: Cell::new(0),
                 broken: Cell::new(false),
                 until: Cell::new(Instant::now() + keep),
             });
@@ -88,7 +94,13 @@ impl Multiplexed {
 
 impl Shared {
     fn is_closed(&self) -> bool {
-        self.broken.get() || self.sender.get().is_some_and(SendRequest::is_closed)
+        self.broken.get() || self.sender.get().is_some_and(|many| many.sender.is_closed())
+    }
+
+    /// Requests that it takes at once. One that takes none for now is asked all the same, so that there are never more
+    /// connections than requests.
+    fn room(&self) -> usize {
+        self.sender.get().map_or(STREAMS, |many| many.room().clamp(1, STREAMS))
     }
 }
 
@@ -108,13 +120,18 @@ impl Place {
         self.0.sender.initialized()
     }
 
-    /// The stream, when the connection stands. Of those that wait for one connection, one makes it.
+    /// The stream, when the connection stands. Of those that wait for one connection, one makes it. `None`: others have
+    /// taken all that it turned out to have.
     ///
     /// # Errors
     /// The system's, where it cannot be made.
-    pub async fn stream(self, endpoint: &crate::runtime::Endpoint) -> io::Result<Stream> {
-        let sender = self.0.sender.get_or_try_init(|| sender::connect_http2(endpoint)).await?.clone();
-        Ok(Stream { shared: Rc::clone(&self.0), sender, keep: self.1 }.instead_of(self))
+    pub async fn stream(self, endpoint: &crate::runtime::Endpoint) -> io::Result<Option<Stream>> {
+        let many = self.0.sender.get_or_try_init(|| sender::connect_http2(endpoint)).await?;
+        let sender = many.sender.clone();
+        if self.0.carried.get() >= self.0.room() {
+            return Ok(None);
+        }
+        Ok(Some(Stream { shared: Rc::clone(&self.0), sender, keep: self.1 }.instead_of(self)))
     }
 }
 
@@ -132,6 +149,7 @@ impl Stream {
     /// The place is the stream's from now on.
     fn instead_of(self, place: Place) -> Self {
         self.shared.open.set(self.shared.open.get() + 1);
+        self.shared.carried.set(self.shared.carried.get() + 1);
         drop(place);
         self
     }
@@ -150,6 +168,7 @@ impl Drop for Place {
 
 impl Drop for Stream {
     fn drop(&mut self) {
+        self.shared.carried.set(self.shared.carried.get() - 1);
         leave(&self.shared, self.keep);
     }
 }

@@ -1,6 +1,10 @@
 //! The sending side of a connection to a replica, in either HTTP, and how one is made.
 
+use std::cell::Cell;
+use std::future::poll_fn;
 use std::io;
+use std::rc::Rc;
+use std::time::Duration;
 
 use futures_util::future::Either;
 use http::{Request, Response};
@@ -9,6 +13,8 @@ use hyper::client::conn::{TrySendError, http1, http2};
 use hyper::rt::{Executor, Read, Write};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
+use tokio::sync::oneshot;
+use tokio::time::interval;
 
 use crate::gateway::multiplexed::Stream;
 use crate::gateway::upload::Upload;
@@ -26,6 +32,33 @@ const HEADERS: u32 = 64 * 1024;
 /// Bytes of an answer in HTTP/1 that wait for the client, of a body that wait for the replica, and of a head: the parser's
 /// own bound would be six times as many, and each slow client costs them.
 const BUFFER: usize = 64 * 1024;
+
+/// How long a replica may take to say how many streams it has, which is the first that it says, RFC 9113 section 3.4; of
+/// one that has not by then it is not waited for.
+const SETTINGS_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How often it is looked whether it has.
+const SETTINGS_LOOK: Duration = Duration::from_millis(1);
+
+/// Streams of a replica that has not said how many it has: more than it could say, and less than if it had none to say.
+const UNTOLD: usize = usize::MAX - 1;
+
+/// The sending side of a connection for many requests at once.
+#[derive(Debug)]
+pub struct Many {
+    /// By which they are sent.
+    pub sender: http2::SendRequest<Upload>,
+    /// Streams, as the replica has last said.
+    room: Rc<Cell<usize>>,
+}
+
+impl Many {
+    /// Requests that the replica takes at once, as it has last said.
+    #[must_use]
+    pub fn room(&self) -> usize {
+        self.room.get()
+    }
+}
 
 /// A connection's sending side, or one stream's place on it.
 #[derive(Debug)]
@@ -64,11 +97,12 @@ pub async fn connect_http1(endpoint: &Endpoint, keep_case: bool) -> io::Result<h
     }
 }
 
-/// A new connection for many requests at once. Whether the replica speaks HTTP/2 at all shows with the first.
+/// A new connection for many requests at once, when the replica has said how many, if it does. Whether it speaks HTTP/2
+/// at all shows with the first.
 ///
 /// # Errors
 /// The system's.
-pub async fn connect_http2(endpoint: &Endpoint) -> io::Result<http2::SendRequest<Upload>> {
+pub async fn connect_http2(endpoint: &Endpoint) -> io::Result<Many> {
     match &endpoint.address {
         Address::Tcp(address) => {
             let stream = TcpStream::connect(address).await?;
@@ -95,7 +129,7 @@ where
     Ok(sender)
 }
 
-async fn handshake_http2<S>(stream: S) -> io::Result<http2::SendRequest<Upload>>
+async fn handshake_http2<S>(stream: S) -> io::Result<Many>
 where
     S: Read + Write + Unpin + Send + 'static,
 {
@@ -103,15 +137,34 @@ where
     builder
         .initial_stream_window_size(WINDOWS.0)
         .initial_connection_window_size(WINDOWS.1)
+        .initial_max_send_streams(UNTOLD)
         .max_send_buf_size(SEND_BUFFER)
         .max_header_list_size(HEADERS);
     let (sender, connection) = builder.handshake(stream).await.map_err(io::Error::other)?;
+    let room = Rc::new(Cell::new(UNTOLD));
+    let (told, settings) = oneshot::channel::<()>();
+    let (mut connection, mut told, seen) = (Box::pin(connection), Some(told), Rc::clone(&room));
+    let mut look = interval(SETTINGS_LOOK);
     tokio::task::spawn_local(async move {
-        if let Err(error) = connection.await {
+        let ended = poll_fn(|cx| {
+            let polled = connection.as_mut().poll(cx);
+            // It is not woken when the replica says so: what reads is a task of its own.
+            while told.is_some() && look.poll_tick(cx).is_ready() {
+                if connection.current_max_send_streams() != UNTOLD {
+                    // Who waits for it hears that it is gone.
+                    told = None;
+                }
+                told = told.take().filter(|told| !told.is_closed());
+            }
+            seen.set(connection.current_max_send_streams());
+            polled
+        });
+        if let Err(error) = ended.await {
             tracing::trace!(%error, "upstream connection ended");
         }
     });
-    Ok(sender)
+    let _late_or_told = tokio::time::timeout(SETTINGS_TIMEOUT, settings).await;
+    Ok(Many { sender, room })
 }
 
 /// Runs what hyper spawns beside the worker's own tasks.

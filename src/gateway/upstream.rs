@@ -46,6 +46,21 @@ pub struct Exchange {
     pub fresh: bool,
 }
 
+/// Why an exchange has given no answer.
+#[derive(Debug)]
+pub struct Failed {
+    /// What the client is told where nothing else can be tried.
+    pub reject: Reject,
+    /// The replica has said itself that it has done nothing of the request.
+    pub untouched: bool,
+}
+
+impl From<Reject> for Failed {
+    fn from(reject: Reject) -> Self {
+        Self { reject, untouched: false }
+    }
+}
+
 /// How a replica is spoken to.
 #[derive(Debug, Clone, Copy)]
 pub struct Speech {
@@ -61,11 +76,11 @@ impl Exchange {
     /// Takes the request, sends it and waits for the answer's head. A request that provably was not sent is put back.
     ///
     /// # Errors
-    /// What the client is told where nothing else can be tried.
+    /// [`Failed`] where nothing came of it.
     pub async fn run(
         self,
         request: &mut Option<Request<Upload>>,
-    ) -> Result<(Response<Incoming>, Lease), Reject> {
+    ) -> Result<(Response<Incoming>, Lease), Failed> {
         if self.speech.http2 {
             return self.run_http2(request).await;
         }
@@ -81,7 +96,7 @@ impl Exchange {
                 Ok(response) => return Ok(self.answered(response, sender)),
                 // The server had closed it meanwhile; another, or a new one, will do.
                 Err(_) if request.is_some() => {}
-                Err(reject) => return Err(reject),
+                Err(failed) => return Err(failed),
             }
         }
         let connecting = sender::connect_http1(&self.claim.replica().endpoint, self.speech.keep_case);
@@ -93,26 +108,27 @@ impl Exchange {
     async fn run_http2(
         self,
         request: &mut Option<Request<Upload>>,
-    ) -> Result<(Response<Incoming>, Lease), Reject> {
+    ) -> Result<(Response<Incoming>, Lease), Failed> {
         loop {
             let place = self.pool.multiplexed().place(&self.claim, self.keep_alive);
             let old = place.is_old();
             let stream = place.stream(&self.claim.replica().endpoint);
-            let mut sender = Sender::Http2(self.connected(stream, request).await?);
+            let Some(stream) = self.connected(stream, request).await? else { continue };
+            let mut sender = Sender::Http2(stream);
             let connection = if old { Connection::Kept } else { Connection::New };
-            let reject = match self.send(&mut sender, request, connection).await {
+            let failed = match self.send(&mut sender, request, connection).await {
                 Ok(response) => return Ok(self.answered(response, sender)),
-                Err(reject) => reject,
+                Err(failed) => failed,
             };
             if let Sender::Http2(stream) = &sender
-                && (request.is_some() || reject == Reject::UpstreamTimeout)
+                && (request.is_some() || failed.reject == Reject::UpstreamTimeout)
             {
                 // It may be that nobody is there any more, which nothing else would tell.
                 stream.give_up_connection();
             }
             // As above: one that was there already may have been closed meanwhile.
             if !old || request.is_none() {
-                return Err(reject);
+                return Err(failed);
             }
         }
     }
@@ -160,7 +176,7 @@ impl Exchange {
         sender: &mut Sender,
         request: &mut Option<Request<Upload>>,
         connection: Connection,
-    ) -> Result<Response<Incoming>, Reject> {
+    ) -> Result<Response<Incoming>, Failed> {
         let sent = request.take().expect("it is there until it is sent, and again where it was not");
         let mut answer = std::pin::pin!(sender.send(sent));
         let mut deadline = self.deadline;
@@ -183,11 +199,12 @@ impl Exchange {
                     if heard && !self.speech.guessed && connection.tells(&reject) {
                         ejection::note_failure(&self.claim);
                     }
-                    return Err(reject);
+                    let untouched = reject == Reject::UpstreamConnect && is_refused(&error);
+                    return Err(Failed { reject, untouched });
                 }
                 Err(_elapsed) => match self.put_off() {
                     Some(later) => deadline = later,
-                    None => return Err(Reject::UpstreamTimeout),
+                    None => return Err(Reject::UpstreamTimeout.into()),
                 },
             }
         }
@@ -211,6 +228,16 @@ fn speaks_another(error: &hyper::Error) -> bool {
     let source = error.source().and_then(|source| source.downcast_ref::<h2::Error>());
     let reason = source.filter(|error| error.is_go_away() || error.is_library()).and_then(h2::Error::reason);
     matches!(reason, Some(Reason::PROTOCOL_ERROR | Reason::FRAME_SIZE_ERROR | Reason::COMPRESSION_ERROR))
+}
+
+/// Whether the replica has said that it has done nothing of the request, and will not, RFC 9113 section 8.7: it has refused
+/// this stream, or taken leave of the connection before it.
+fn is_refused(error: &hyper::Error) -> bool {
+    let source = error.source().and_then(|source| source.downcast_ref::<h2::Error>());
+    // The parser tells of a leave only those streams that come behind the last that was heard.
+    source.is_some_and(|error| {
+        error.is_remote() && (error.is_go_away() || error.reason() == Some(Reason::REFUSED_STREAM))
+    })
 }
 
 /// Which kind of connection a request is sent on.

@@ -8,6 +8,7 @@ mod affinity;
 mod ejecting;
 mod retrying;
 mod server;
+mod streams;
 mod warming;
 
 use std::fmt::Write;
