@@ -190,7 +190,7 @@ mod tests {
         let way = Way { secure: false, multiplexed };
         let client = Client::new(Line::new(Socket::Unix(ours)), None, None, way, false, 0);
         let account = Account::open(client, Rc::new(Tally::default().writer()));
-        let sent = Bytes::from_iter((0..40_000_u32).map(|at| u8::try_from(at % 251).unwrap()));
+        let sent: Bytes = (0..40_000_u32).map(|at| u8::try_from(at % 251).unwrap()).collect();
         let mut body = Accounted::new(Body::whole(sent.clone()), account);
         let (mut sizes, mut all) = (Vec::new(), Vec::new());
         while !body.is_end_stream() {

@@ -75,6 +75,21 @@ impl Client {
         self.line.socket()
     }
 
+    /// Whether it was given up, since it took nothing of what was written.
+    #[must_use]
+    pub fn is_stalled(&self) -> bool {
+        self.line.is_stalled()
+    }
+
+    /// Where it may be saying something still that nobody reads: see [`Line::linger`].
+    pub async fn linger(&self) {
+        let midway = self.inbound().is_midway();
+        if midway && !self.is_stalled() {
+            // Apart, so that what is served does not keep the place for it.
+            Box::pin(self.line.linger()).await;
+        }
+    }
+
     /// How it has come.
     #[must_use]
     pub fn way(&self) -> Way {

@@ -14,6 +14,7 @@ pub struct Connections {
     open: AtomicUsize,
     accepted: AtomicU64,
     refused: [AtomicU64; Full::ALL.len()],
+    ended: [AtomicU64; End::ALL.len()],
     /// Of those clients that are counted one by one; nothing where there is no such bound.
     of_client: DashMap<IpAddr, usize>,
     emptied: Notify,
@@ -42,6 +43,35 @@ impl Full {
     }
 }
 
+/// Why a client's connection was ended, where nothing was wrong with what it has said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// The client took nothing of what was written for too long.
+    Stalled,
+    /// The same of one answer of HTTP/2, whose connection goes on.
+    StalledStream,
+    /// No request came for too long.
+    Idle,
+    /// It has carried as many requests as it may.
+    Requests,
+}
+
+impl End {
+    /// All of them, as they are counted.
+    pub const ALL: [Self; 4] = [Self::Stalled, Self::StalledStream, Self::Idle, Self::Requests];
+
+    /// For people.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Stalled => "stalled",
+            Self::StalledStream => "stalled-stream",
+            Self::Idle => "idle",
+            Self::Requests => "requests",
+        }
+    }
+}
+
 impl Connections {
     /// How many are open now, those included that have become something else than HTTP.
     #[must_use]
@@ -59,6 +89,17 @@ impl Connections {
     #[must_use]
     pub fn refused(&self, full: Full) -> u64 {
         self.refused[full as usize].load(Ordering::Relaxed)
+    }
+
+    /// How many were ended for this reason.
+    #[must_use]
+    pub fn ended(&self, why: End) -> u64 {
+        self.ended[why as usize].load(Ordering::Relaxed)
+    }
+
+    /// One is ended for this reason.
+    pub fn end(&self, why: End) {
+        self.ended[why as usize].fetch_add(1, Ordering::Relaxed);
     }
 
     /// One was accepted.

@@ -15,6 +15,8 @@ use crate::gateway::respond::Reject;
 static FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 static FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 static FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+/// Stands in what has come before a handshake was complete, and goes on as it is, whoever says so, RFC 8470 section 5.1.
+static EARLY_DATA: HeaderName = HeaderName::from_static("early-data");
 static KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 static PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 
@@ -235,8 +237,9 @@ fn drop_named(headers: &mut HeaderMap) {
     if !common.contains(&first.as_bytes()) || headers.get_all(CONNECTION).iter().nth(1).is_some() {
         let named: Vec<HeaderName> = tokens(headers).filter_map(|token| token.parse().ok()).collect();
         for name in named {
-            // These say how the message is framed and where it goes; no client may have them taken off.
-            if name != HOST && !OF_FRAMING.contains(&name) {
+            // These say how the message is framed, where it goes, and that it may be a replay: no client may have them
+            // taken off.
+            if name != HOST && name != EARLY_DATA && !OF_FRAMING.contains(&name) {
                 headers.remove(name);
             }
         }

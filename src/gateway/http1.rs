@@ -12,6 +12,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use crate::app::tally::Refusal;
 use crate::config::spec::ClientsSpec;
 use crate::gateway::client::Client;
+use crate::gateway::connections::End;
 use crate::gateway::forward::{self, Sight};
 use crate::gateway::transport::{Tapped, Transport};
 use crate::gateway::worker::{Stopping, Worker};
@@ -35,7 +36,11 @@ pub async fn serve(
         // Not within the future: the parser may read on before that is polled for the first time.
         let flaw = client.begins();
         left.set(left.get() - 1);
-        let sight = Sight { flaw, last: left.get() == 0 };
+        let last = left.get() == 0;
+        if last {
+            worker.note_end(End::Requests);
+        }
+        let sight = Sight { flaw, last };
         forward::answer(Rc::clone(worker), Arc::clone(&client), request, sight)
     });
     let mut builder = http1::Builder::new();
@@ -49,21 +54,35 @@ pub async fn serve(
         builder.max_headers(spec.headers);
     }
     let io = TokioIo::new(Tapped::new(transport, Arc::clone(&client), spec.header_timeout));
-    let connection = builder.serve_connection(io, service).with_upgrades();
-    let mut connection = std::pin::pin!(connection);
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = stopping => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+    let ended = {
+        let connection = builder.serve_connection(io, service).with_upgrades();
+        let mut connection = std::pin::pin!(connection);
+        tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = stopping => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
         }
     };
+    if client.is_stalled() {
+        worker.note_end(End::Stalled);
+    }
     if let Err(error) = ended {
+        if is_idle(&client, &error) {
+            worker.note_end(End::Idle);
+        }
         if let Some(why) = refusal(&client, &error) {
             worker.unrouted.refused(why);
         }
         tracing::debug!(peer = %client.ip(), %error, "connection ended");
     }
+    client.linger().await;
+}
+
+/// Whether no request has begun for too long.
+fn is_idle(client: &Client, error: &hyper::Error) -> bool {
+    error.is_timeout() && !is_late(error) && !client.inbound().is_midway()
 }
 
 /// What the parser has refused by itself.

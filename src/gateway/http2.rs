@@ -19,6 +19,7 @@ use tokio::time::Instant;
 
 use crate::config::spec::ClientsSpec;
 use crate::gateway::client::Client;
+use crate::gateway::connections::End;
 use crate::gateway::forward::{self, Sight};
 use crate::gateway::stall::Stall;
 use crate::gateway::transport::Transport;
@@ -54,7 +55,7 @@ pub async fn serve(
     spec: &ClientsSpec,
     stopping: Stopping,
 ) {
-    let streams = Rc::new(Streams::new(spec));
+    let streams = Rc::new(Streams::new(worker, spec));
     let service = service_fn(|request| {
         streams.count();
         forward::answer(Rc::clone(worker), Arc::clone(&client), request, Sight::SOUND)
@@ -80,11 +81,15 @@ pub async fn serve(
             connection.as_mut().graceful_shutdown();
             leave(connection, &streams, spec.write_timeout).await
         }
-        () = streams.enough(spec.idle_timeout) => {
+        end = streams.enough(spec.idle_timeout) => {
+            worker.note_end(end);
             connection.as_mut().graceful_shutdown();
             leave(connection, &streams, spec.write_timeout).await
         }
     };
+    if client.is_stalled() {
+        worker.note_end(End::Stalled);
+    }
     if let Err(error) = ended {
         tracing::debug!(peer = %client.ip(), %error, "connection ended");
     }
@@ -107,6 +112,7 @@ async fn leave(
 
 /// The requests of one connection.
 struct Streams {
+    worker: Rc<Worker>,
     open: Cell<usize>,
     /// When the last one that was alone has ended.
     quiet_since: Cell<Instant>,
@@ -117,8 +123,9 @@ struct Streams {
 }
 
 impl Streams {
-    fn new(spec: &ClientsSpec) -> Self {
+    fn new(worker: &Rc<Worker>, spec: &ClientsSpec) -> Self {
         Self {
+            worker: Rc::clone(worker),
             open: Cell::new(0),
             quiet_since: Cell::new(Instant::now()),
             left: Cell::new(spec.requests.unwrap_or(u64::MAX)),
@@ -136,10 +143,10 @@ impl Streams {
     }
 
     /// Resolves when there has been no request for `idle`, or as many as one connection may carry.
-    async fn enough(&self, idle: Duration) {
+    async fn enough(&self, idle: Duration) -> End {
         tokio::select! {
-            () = self.quiet(idle) => {}
-            () = self.spent.notified() => {}
+            () = self.quiet(idle) => End::Idle,
+            () = self.spent.notified() => End::Requests,
         }
     }
 
@@ -168,8 +175,9 @@ impl<F: Future<Output = ()> + 'static> Executor<F> for Spawn {
         let stall = Stall::new(self.0.patience);
         let watched = Watched { stream: Box::pin(stream), waiting: false, stall };
         tokio::task::spawn_local(async move {
-            let _open = open;
-            watched.await;
+            if watched.await == Ended::Untaken {
+                open.0.worker.note_end(End::StalledStream);
+            }
         });
     }
 }
@@ -212,13 +220,22 @@ pub fn note_answer(handed_out: bool) {
     HANDED_OUT.set(Some(handed_out));
 }
 
-impl<F: Future<Output = ()>> Future for Watched<F> {
-    type Output = ();
+/// How a stream's task has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ended {
+    /// By itself.
+    Done,
+    /// An answer was left untaken.
+    Untaken,
+}
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+impl<F: Future<Output = ()>> Future for Watched<F> {
+    type Output = Ended;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Ended> {
         HANDED_OUT.set(None);
         if self.stream.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(());
+            return Poll::Ready(Ended::Done);
         }
         if let Some(handed_out) = HANDED_OUT.get() {
             self.waiting = handed_out;
@@ -227,7 +244,7 @@ impl<F: Future<Output = ()>> Future for Watched<F> {
         if self.waiting {
             ready!(self.stall.poll_over(cx));
             tracing::debug!("an answer was left untaken");
-            return Poll::Ready(());
+            return Poll::Ready(Ended::Untaken);
         }
         Poll::Pending
     }

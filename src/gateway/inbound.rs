@@ -18,6 +18,8 @@ enum At {
     Chunked(Chunked),
     /// To nothing that is followed.
     Over,
+    /// To what is no HTTP/1.
+    Switched,
 }
 
 /// What a client has sent so far.
@@ -48,6 +50,16 @@ impl Inbound {
     pub fn is_partial(&self) -> bool {
         // An empty line may come behind a body, and is none.
         self.head.iter().any(|byte| !matches!(byte, b'\r' | b'\n'))
+    }
+
+    /// Whether it has begun to say what it has not ended, as far as was read: more may be on its way.
+    #[must_use]
+    pub fn is_midway(&self) -> bool {
+        match self.at {
+            At::Head => self.is_partial(),
+            At::Length(_) | At::Chunked(_) | At::Over => true,
+            At::Switched => false,
+        }
     }
 
     /// How many heads were sound so far.
@@ -88,7 +100,7 @@ impl Inbound {
                         return Err(Broken { sound: seen + broken.sound, ..broken });
                     }
                 },
-                At::Over => return Ok(()),
+                At::Over | At::Switched => return Ok(()),
             }
         }
         Ok(())
@@ -138,12 +150,13 @@ impl Inbound {
     /// Where such a head ends is in doubt, and what follows it means nothing.
     fn refuse(&mut self, why: &'static str) {
         self.refused = Some(why);
-        self.forget();
+        self.at = At::Over;
+        self.head = Vec::new();
     }
 
     /// What comes from here on is no HTTP/1 any more.
     pub fn forget(&mut self) {
-        self.at = At::Over;
+        self.at = At::Switched;
         self.head = Vec::new();
     }
 
@@ -222,6 +235,25 @@ mod tests {
         inbound.forget();
         inbound.follow(&vec![b'x'; 2 * MAX_HEAD]).unwrap();
         assert_eq!(inbound.head.capacity(), 0);
+    }
+
+    #[test]
+    fn more_is_on_its_way_where_something_has_no_end() {
+        let midway = |bytes: &str| {
+            let mut inbound = Inbound::new(MAX_HEAD);
+            let _broken = inbound.follow(bytes.as_bytes());
+            inbound.is_midway()
+        };
+        let (length, chunk) = (format!("{LENGTH}{TWICE:.26}"), format!("{CHUNKED}4\r\nwi"));
+        for amid in ["GET /", &length, &chunk, TWICE, &format!("{CHUNKED}+4\r\nwiki\r\n")] {
+            assert!(midway(amid), "{amid:?}");
+        }
+        for ended in ["", GET, &format!("{GET}\r\n"), &format!("{LENGTH}{TWICE:.27}")] {
+            assert!(!midway(ended), "{ended:?}");
+        }
+        let mut inbound = Inbound::new(MAX_HEAD);
+        inbound.forget();
+        assert!(!inbound.is_midway(), "what it has become is not for us to end");
     }
 
     #[test]

@@ -18,10 +18,15 @@ use crate::gateway::stall::Stall;
 /// Bytes that are read at once by who only looks.
 const GLANCE: usize = 1024;
 
+/// What is taken of a client that was told the last: so many bytes, for so long.
+const LINGER: (usize, Duration) = (1024 * 1024, Duration::from_secs(2));
+
 /// One client's connection.
 #[derive(Debug)]
 pub struct Line {
     socket: Socket,
+    /// The client was given up, since it took nothing of what was written.
+    stalled: AtomicBool,
     /// Readiness was taken away while watching for the end of input: the next read must look for itself.
     reread: AtomicBool,
 }
@@ -30,13 +35,37 @@ impl Line {
     /// The line of a connection that was just accepted.
     #[must_use]
     pub fn new(socket: Socket) -> Arc<Self> {
-        Arc::new(Self { socket, reread: AtomicBool::new(false) })
+        Arc::new(Self { socket, stalled: AtomicBool::new(false), reread: AtomicBool::new(false) })
     }
 
     /// What it runs on.
     #[must_use]
     pub fn socket(&self) -> &Socket {
         &self.socket
+    }
+
+    /// Whether the client was given up, since it took nothing of what was written.
+    #[must_use]
+    pub fn is_stalled(&self) -> bool {
+        self.stalled.load(Ordering::Relaxed)
+    }
+
+    /// Says that nothing more comes, and takes what is still on its way, for a moment. Where a connection is closed over
+    /// bytes that nobody has read, the system resets it, and the client may lose what it was told last.
+    pub async fn linger(&self) {
+        let _best_effort = rustix::net::shutdown(&self.socket, Shutdown::Write);
+        let taking = async {
+            let (mut waste, mut left) = (vec![0; 16 * GLANCE], LINGER.0);
+            while left > 0 {
+                let mut buf = ReadBuf::new(&mut waste);
+                let read = std::future::poll_fn(|cx| self.poll_read(cx, &mut buf)).await;
+                if read.is_err() || buf.filled().is_empty() {
+                    return;
+                }
+                left = left.saturating_sub(buf.filled().len());
+            }
+        };
+        let _has_said_enough = tokio::time::timeout(LINGER.1, taking).await;
     }
 
     /// Resolves when the client has closed its end. The parser notices that by itself only where neither a body
@@ -132,6 +161,7 @@ impl LineStream {
                 ready?;
             } else {
                 ready!(self.stall.poll_over(cx));
+                self.line.stalled.store(true, Ordering::Relaxed);
                 return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
             }
             match write(socket) {
@@ -205,6 +235,34 @@ mod tests {
         let (mut stream, _silent) = pair();
         let endless = async { while stream.write_all(&[0; 8192]).await.is_ok() {} };
         tokio::time::timeout(PATIENCE * 2, endless).await.expect("it comes to an end");
+        assert!(stream.line.is_stalled());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_client_is_lingered_for_a_moment() {
+        let (stream, mut silent) = pair();
+        let start = tokio::time::Instant::now();
+        stream.line.linger().await;
+        assert_eq!(start.elapsed(), LINGER.1);
+        assert_eq!(silent.read(&mut [0]).await.unwrap(), 0, "it was told that this is the end");
+    }
+
+    #[tokio::test]
+    async fn a_client_that_goes_on_is_lingered_for_so_much() {
+        let (stream, mut client) = pair();
+        let endless = async move {
+            let mut sent = 0;
+            while let Ok(count) = client.write(&[0; 4096]).await {
+                sent += count;
+            }
+            sent
+        };
+        let end = async move {
+            stream.line.linger().await;
+            drop(stream);
+        };
+        let (sent, ()) = tokio::join!(endless, end);
+        assert!((LINGER.0..2 * LINGER.0).contains(&sent), "{sent}");
     }
 
     #[tokio::test]

@@ -26,7 +26,7 @@ use crate::app::tally::{self, Tally};
 use crate::app::{clock, meter};
 use crate::config::spec::ClientsSpec;
 use crate::gateway::arrive::arrive;
-use crate::gateway::connections::{Connections, Full};
+use crate::gateway::connections::{Connections, End, Full};
 use crate::gateway::listener::{Accepting, BACKLOG};
 use crate::gateway::pool::{Pool, Shared};
 use crate::gateway::route::RouteTable;
@@ -289,6 +289,9 @@ impl Worker {
         let (client, transport) = match arrived {
             Ok(arrived) => arrived,
             Err(error) => {
+                if error.kind() == io::ErrorKind::TimedOut {
+                    self.note_end(End::Idle);
+                }
                 tracing::debug!(?peer, %error, "a connection ended before it was one");
                 return;
             }
@@ -306,6 +309,11 @@ impl Worker {
             http1::serve(&self, client, transport, &spec, stopping).await;
         }
         drop(of_client);
+    }
+
+    /// Counts a client's connection that is ended for this reason.
+    pub fn note_end(&self, why: End) {
+        self.connections.end(why);
     }
 
     /// Keeps the worker alive for as long as it lives, as an open connection does.

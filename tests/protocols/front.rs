@@ -77,6 +77,26 @@ async fn hops_are_counted_down_where_they_are_counted() {
     assert!(ask("GET", "0").await.text().contains(r#"["max-forwards","0"]"#));
 }
 
+/// Whoever says so: it makes a replica more careful and never less, and only the replica knows what may be replayed.
+#[tokio::test]
+async fn what_may_be_a_replay_is_said_to_be_one_and_refused_by_the_replica_alone() {
+    for keys in ["", "trusted_proxies: 127.0.0.1"] {
+        let proxy = proxy(&[], keys).await;
+        let ask = async |path: &str, connection: &str| {
+            let head = format!("GET {path} HTTP/1.1\r\nHost: a\r\nEarly-Data: 1\r\n{connection}\r\n");
+            Wire::sent(proxy.address(), head).await.reply().await
+        };
+        for connection in ["", "Connection: close, Early-Data\r\n"] {
+            let seen = ask("/headers", connection).await;
+            assert!(seen.text().contains(r#"["early-data","1"]"#), "{keys} {connection} {}", seen.text());
+        }
+        let before = proxy.report().count("start");
+        let early = ask("/status?code=425", "").await;
+        assert_eq!((early.status(), early.header("x-pilotlight-reason")), (425, ""));
+        assert_eq!(proxy.report().count("start"), before + 1, "nothing is sent again");
+    }
+}
+
 #[tokio::test]
 async fn case_is_kept_where_that_is_asked_for() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

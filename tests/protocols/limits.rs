@@ -8,7 +8,7 @@ use hyper::body::Frame;
 use crate::h2::{H2, get};
 use crate::proxy;
 use crate::support::http::{Call, get as get1};
-use crate::support::metrics::Scrape;
+use crate::support::metrics::{Scrape, wait_for_sample};
 use crate::support::wait::wait_for_async;
 use crate::support::wire::Wire;
 
@@ -73,6 +73,38 @@ async fn heads_and_bodies_have_their_time() {
     assert_eq!(client.get("/id").await.status, 200);
     wait_for_async("an idle one of HTTP/2 is closed as well", || async { client.is_closed().then_some(()) })
         .await;
+    let mut kept = Wire::sent(proxy.address(), "GET /.pilotlight/health HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    assert_eq!(kept.reply().await.status(), 200);
+    assert!(kept.is_cut().await);
+    wait_for_sample(&proxy, "pilotlight_connections_ended_total{reason=\"idle\"}", 3.0).await;
+}
+
+/// A client that is amid a body is told why it is sent away, and the connection ends in order whatever it sends.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_amid_a_body_loses_no_answer() {
+    let proxy = proxy(&[], "max_body: 1000\nbody_timeout: 300ms").await;
+    let large = "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n";
+    let grows = "POST /slow-body HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n989680\r\n";
+    let stops = "POST /slow-body HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n123";
+    for (head, status) in [(large, 413), (grows, 413), (stops, 408)] {
+        let mut wire = Wire::sent(proxy.address(), head).await;
+        if status == 413 {
+            wire.send(vec![b'x'; 100_000]).await;
+        }
+        assert_eq!(wire.reply().await.status(), status);
+        for _ in 0..5 {
+            wire.send(vec![b'x'; 10_000]).await;
+        }
+        assert_eq!(wire.rest().await.expect("no reset"), b"", "{head}");
+        wire.finish().await;
+    }
+    let mut silent = Wire::sent(proxy.address(), large).await;
+    assert_eq!(silent.reply().await.status(), 413);
+    wait_for_async("it is not waited for long", || async {
+        (Scrape::of(&proxy).await.get("pilotlight_connections_open") == Some(0.0)).then_some(())
+    })
+    .await;
+    assert!(silent.is_cut().await);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -106,6 +138,10 @@ async fn a_connection_carries_so_many_requests() {
     client.send(get("/.pilotlight/health")).await.unwrap();
     client.send(get("/.pilotlight/health")).await.unwrap();
     wait_for_async("the server takes leave", || async { client.is_closed().then_some(()) }).await;
+    Scrape::of(&proxy).await.assert(&[
+        ("pilotlight_connections_ended_total{reason=\"requests\"}", 2.0),
+        ("pilotlight_connections_ended_total{reason=\"idle\"}", 0.0),
+    ]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -139,4 +175,10 @@ async fn an_answer_that_is_left_untaken_is_given_up() {
     .await;
     assert!(untaken.into_body().collect().await.is_err(), "it has no end");
     assert_eq!(client.get("/id").await.status, 200, "the others go on");
+    let deaf = Wire::sent(proxy.address(), "GET /bytes?n=100000000 HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    wait_for_sample(&proxy, "pilotlight_connections_ended_total{reason=\"stalled\"}", 1.0).await;
+    drop(deaf);
+    let scrape = Scrape::of(&proxy).await;
+    scrape.assert(&[("pilotlight_connections_ended_total{reason=\"stalled-stream\"}", 1.0)]);
+    scrape.assert_sound();
 }

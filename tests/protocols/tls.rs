@@ -73,6 +73,25 @@ async fn a_client_that_comes_again_resumes_its_session() {
     assert_eq!(visit().await, Some(HandshakeKind::Resumed));
 }
 
+/// What comes by it may be a replay (RFC 8470), and no client is told that it may send any.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_taken_before_the_handshake_is_complete() {
+    let authority = Authority::new();
+    let proxy = start(&authority, PAIR).await;
+    let mut config = rustls::ClientConfig::clone(&authority.client(&[], &[&rustls::version::TLS13]));
+    config.enable_early_data = true;
+    let config = Arc::new(config);
+    let name = || "localhost".try_into().unwrap();
+    let mut first = connect(Arc::clone(&config), secure(&proxy), "localhost").await.unwrap();
+    first
+        .write_all(b"GET /.pilotlight/health HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        .await
+        .unwrap();
+    let _unannounced_end = first.read_to_end(&mut Vec::new()).await;
+    let mut again = rustls::ClientConnection::new(config, name()).unwrap();
+    assert!(again.early_data().is_none(), "its ticket does not allow for any");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn certificates_are_chosen_by_name_and_read_again() {
     let authority = Authority::new();

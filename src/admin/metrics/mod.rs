@@ -21,7 +21,7 @@ use prometheus_client::registry::{Registry, Unit};
 use self::apps::Apps;
 use crate::app::tally::Tally;
 use crate::control::Board;
-use crate::gateway::connections::{Connections, Full};
+use crate::gateway::connections::{Connections, End, Full};
 use crate::runtime::Runtime;
 
 /// All that is shown.
@@ -129,6 +129,15 @@ impl Collector for Connections {
             family
                 .encode_family(&[("bound", full.name())])?
                 .encode_counter::<NoLabelSet, _, u64>(&self.refused(full), None)?;
+        }
+        let help = "Clients' connections that the proxy has ended: stalled (the client took nothing of an answer for \
+            clients.write_timeout), stalled-stream (the same of one answer of HTTP/2, whose connection goes on), idle \
+            (no request came for clients.idle_timeout), requests (it has carried clients.requests_per_connection).";
+        let mut family = encoder.encode_descriptor("connections_ended", help, None, MetricType::Counter)?;
+        for why in End::ALL {
+            family
+                .encode_family(&[("reason", why.name())])?
+                .encode_counter::<NoLabelSet, _, u64>(&self.ended(why), None)?;
         }
         Ok(())
     }
