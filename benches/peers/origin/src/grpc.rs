@@ -3,9 +3,10 @@
 use std::convert::Infallible;
 
 use bytes::Bytes;
+use futures_util::stream;
 use http::{HeaderMap, HeaderValue, Request, Response};
-use http_body_util::{BodyExt, Full};
-use hyper::body::{Body, Incoming};
+use http_body_util::{BodyExt, StreamBody};
+use hyper::body::{Body, Frame, Incoming};
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -28,8 +29,9 @@ async fn call(
     request.into_body().collect().await?;
     let mut trailers = HeaderMap::with_capacity(1);
     trailers.insert("grpc-status", HeaderValue::from_static("0"));
-    let body = Full::new(Bytes::from_static(MESSAGE)).with_trailers(std::future::ready(Some(Ok(trailers))));
-    let mut response = Response::new(body);
+    // A stream, since a server of gRPC says no length beforehand.
+    let frames = [Frame::data(Bytes::from_static(MESSAGE)), Frame::trailers(trailers)];
+    let mut response = Response::new(StreamBody::new(stream::iter(frames.map(Ok))));
     response.headers_mut().insert("content-type", HeaderValue::from_static("application/grpc"));
     Ok(response)
 }

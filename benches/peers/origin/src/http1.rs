@@ -20,9 +20,9 @@ impl Answers {
     pub fn new() -> Self {
         Self {
             small: answer(b"Hello, world\n"),
-            kib: answer(&[b'x'; 1024]),
-            kib64: answer(&[b'x'; 64 * 1024]),
-            mib10: answer(&vec![b'x'; 10 * 1024 * 1024]),
+            kib: answer(&[b'x'].repeat(1024)),
+            kib64: answer(&[b'x'].repeat(64 * 1024)),
+            mib10: answer(&[b'x'].repeat(10 * 1024 * 1024)),
         }
     }
 
