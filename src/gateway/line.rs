@@ -18,8 +18,9 @@ use crate::gateway::stall::Stall;
 /// Bytes that are read at once by who only looks.
 const GLANCE: usize = 1024;
 
-/// What is taken of a client that was told the last: so many bytes, for so long.
-const LINGER: (usize, Duration) = (1024 * 1024, Duration::from_secs(2));
+/// What is taken of a client that was told the last: so many bytes, far more than may be on their way before it can have
+/// heard, for so long.
+const LINGER: (usize, Duration) = (16 << 20, Duration::from_secs(2));
 
 /// One client's connection.
 #[derive(Debug)]
@@ -252,7 +253,7 @@ mod tests {
         let (stream, mut client) = pair();
         let endless = async move {
             let mut sent = 0;
-            while let Ok(count) = client.write(&[0; 4096]).await {
+            while let Ok(count) = client.write(&[0; 16_384]).await {
                 sent += count;
             }
             sent

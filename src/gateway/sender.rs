@@ -34,8 +34,8 @@ const HEADERS: u32 = 64 * 1024;
 const BUFFER: usize = 64 * 1024;
 
 /// How long a replica may take to say how many streams it has, which is the first that it says, RFC 9113 section 3.4; of
-/// one that has not by then it is not waited for.
-const SETTINGS_TIMEOUT: Duration = Duration::from_secs(1);
+/// one that has not by then it is not waited for. Far shorter than a request may take: who gives up makes no connection.
+const SETTINGS_TIMEOUT: Duration = Duration::from_millis(250);
 
 /// How often it is looked whether it has.
 const SETTINGS_LOOK: Duration = Duration::from_millis(1);

@@ -196,10 +196,11 @@ impl Exchange {
                     });
                     // A server that has heard enough of a body may answer and close while more of it comes.
                     let heard = self.progress.as_ref().is_none_or(|progress| progress.done());
-                    if heard && !self.speech.guessed && connection.tells(&reject) {
+                    // Who says that it has enough to do has not failed.
+                    let untouched = reject == Reject::UpstreamConnect && is_refused(&error);
+                    if heard && !untouched && !self.speech.guessed && connection.tells(&reject) {
                         ejection::note_failure(&self.claim);
                     }
-                    let untouched = reject == Reject::UpstreamConnect && is_refused(&error);
                     return Err(Failed { reject, untouched });
                 }
                 Err(_elapsed) => match self.put_off() {

@@ -31,6 +31,8 @@ enum Manner {
     Gather(usize),
     /// Refuses every other request, the first among them.
     RefuseOne,
+    /// Refuses all.
+    Refuse,
     /// Resets each stream without saying that nothing was done.
     Cancel,
 }
@@ -98,6 +100,7 @@ async fn converse(
                     answer(respond);
                 });
             }
+            Manner::Refuse => refuse(respond, Reason::REFUSED_STREAM),
             Manner::RefuseOne if number.is_multiple_of(2) => refuse(respond, Reason::REFUSED_STREAM),
             Manner::Cancel => refuse(respond, Reason::CANCEL),
             Manner::RefuseOne => answer(respond),
@@ -145,10 +148,12 @@ async fn leave(last: u32) -> (SocketAddr, JoinHandle<()>) {
     (address, leaving)
 }
 
-async fn proxy(replica: SocketAddr) -> Proxy {
+async fn proxy(replicas: &[SocketAddr]) -> Proxy {
     let keys = "workers: 1\nprotocol: h2c\ntimeout: 10s\n";
-    let proxy = Setup::process(&format!("name: app\nupstream: http://{replica}\n{keys}")).start().await;
-    crate::up(&proxy, 1).await;
+    let upstream: Vec<_> = replicas.iter().map(|replica| format!("http://{replica}")).collect();
+    let proxy =
+        Setup::process(&format!("name: app\nupstream: [{}]\n{keys}", upstream.join(", "))).start().await;
+    crate::up(&proxy, replicas.len()).await;
     proxy
 }
 
@@ -156,7 +161,7 @@ async fn proxy(replica: SocketAddr) -> Proxy {
 #[tokio::test]
 async fn a_connection_carries_no_more_than_its_replica_takes() {
     let replica = Replica::start(10, Manner::Gather(35)).await;
-    let proxy = proxy(replica.address).await;
+    let proxy = proxy(&[replica.address]).await;
     let address = proxy.address();
     load::at_once(35, |_| Call::post(address, "/", "x").send()).await.assert_all_ok();
     assert_eq!(replica.requests(), 35, "none was refused");
@@ -168,7 +173,7 @@ async fn a_connection_carries_no_more_than_its_replica_takes() {
 #[tokio::test]
 async fn what_a_replica_refuses_is_sent_again() {
     let replica = Replica::start(100, Manner::RefuseOne).await;
-    let proxy = proxy(replica.address).await;
+    let proxy = proxy(&[replica.address]).await;
     for method in [Method::GET, Method::DELETE, Method::POST, Method::PATCH] {
         let answer = Call::new(method.clone(), proxy.address(), "/").send().await.unwrap();
         assert_eq!((answer.status, answer.reason()), (200, ""), "{method}");
@@ -180,11 +185,23 @@ async fn what_a_replica_refuses_is_sent_again() {
     ]);
 }
 
+/// Nor does it say that the replica is ill.
+#[tokio::test]
+async fn who_refuses_is_not_passed_over() {
+    let [busy, idle] =
+        [Replica::start(100, Manner::Refuse).await, Replica::start(100, Manner::Gather(0)).await];
+    let proxy = proxy(&[busy.address, idle.address]).await;
+    let address = proxy.address();
+    load::at_once(30, |_| Call::post(address, "/", "").send()).await.assert_all_ok();
+    assert!(busy.requests() > 5, "{}", busy.requests());
+    Scrape::of(&proxy).await.assert(&[("pilotlight_replica_ejections_total{app=\"app\"}", 0.0)]);
+}
+
 /// Another reset says nothing of the kind.
 #[tokio::test]
 async fn what_may_have_been_done_is_not_sent_again() {
     let replica = Replica::start(100, Manner::Cancel).await;
-    let proxy = proxy(replica.address).await;
+    let proxy = proxy(&[replica.address]).await;
     let answer = Call::new(Method::POST, proxy.address(), "/").send().await.unwrap();
     assert_eq!((answer.status, answer.reason()), (502, "upstream-connect"));
     assert_eq!(replica.requests(), 1);
@@ -195,7 +212,7 @@ async fn what_may_have_been_done_is_not_sent_again() {
 async fn what_a_leave_leaves_out_is_sent_again() {
     for (last, status) in [(0, 200), (1, 502)] {
         let (address, leaving) = leave(last).await;
-        let proxy = proxy(address).await;
+        let proxy = proxy(&[address]).await;
         let answer = Call::new(Method::POST, proxy.address(), "/").send().await.unwrap();
         assert_eq!(answer.status, status, "the last was {last}");
         leaving.abort();

@@ -26,7 +26,7 @@ const KERNEL: u64 = 64 << 20;
 const HELD: u64 = 384 << 10;
 
 /// The same in HTTP/2, with what the client's own library takes before the client does.
-const HELD_IN_HTTP2: u64 = 4 << 20;
+const HELD_IN_HTTP2: u64 = 3 << 20;
 
 /// In KiB.
 const RISE: u64 = 8 << 10;
