@@ -8,14 +8,14 @@ use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::process::Command;
 
-use futures_util::{SinkExt, StreamExt};
-use tokio::net::TcpStream;
+use futures_util::StreamExt;
 use tokio_tungstenite::tungstenite::Message;
 
 use support::http::{Call, get};
 use support::load;
 use support::proxy::{Proxy, Setup};
 use support::wait::{wait_for_async, wait_until};
+use support::websocket::{self, assert_echoes};
 use support::yaml::{self, Env};
 
 /// A proxy with one app, whose replicas listen on sockets.
@@ -91,12 +91,9 @@ async fn a_replica_is_told_its_socket_and_no_port() {
 #[tokio::test]
 async fn a_websocket_holds_its_replica() {
     let proxy = proxy(&[], "autoscale: {min: 0, max: 1, metric: rps, idle: 300ms}").await;
-    let stream = TcpStream::connect(proxy.address()).await.unwrap();
-    let (mut socket, response) = tokio_tungstenite::client_async("ws://localhost/ws", stream).await.unwrap();
-    assert_eq!(response.status(), 101);
+    let mut socket = websocket::open(&proxy).await;
     for message in [Message::text("hello"), Message::binary(vec![7; 3_000_000])] {
-        socket.send(message.clone()).await.unwrap();
-        assert_eq!(socket.next().await.unwrap().unwrap(), message);
+        assert_echoes(&mut socket, message).await;
     }
     assert_eq!(proxy.only_app().await["in_flight"], 1);
     socket.close(None).await.unwrap();

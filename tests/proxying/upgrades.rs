@@ -3,8 +3,6 @@
 use futures_util::{SinkExt, StreamExt};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
-use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
@@ -13,6 +11,7 @@ use crate::support::http::Call;
 use crate::support::metrics::wait_for_sample;
 use crate::support::proxy::{Proxy, Setup};
 use crate::support::wait::{wait_for_async, wait_until};
+use crate::support::websocket::{self, WebSocket, assert_echoes};
 use crate::support::wire::Wire;
 use crate::support::yaml;
 
@@ -23,13 +22,10 @@ const ASK: &str =
 async fn a_websocket_is_carried_both_ways_and_counted_until_it_closes() {
     // Held as well: the switch happens after the wake.
     let proxy = proxy(&[], "").await;
-    let stream = TcpStream::connect(proxy.address()).await.unwrap();
-    let (mut socket, response) = tokio_tungstenite::client_async("ws://localhost/ws", stream).await.unwrap();
-    assert_eq!(response.status(), 101);
+    let mut socket = websocket::open(&proxy).await;
     let large = Message::binary(vec![7; 3_000_000]);
     for message in [Message::text("hello"), large, Message::text("")] {
-        socket.send(message.clone()).await.unwrap();
-        assert_eq!(socket.next().await.unwrap().unwrap(), message);
+        assert_echoes(&mut socket, message).await;
     }
     assert_eq!(proxy.only_app().await["in_flight"], 1);
     socket.close(None).await.unwrap();
@@ -42,23 +38,14 @@ async fn a_websocket_is_carried_both_ways_and_counted_until_it_closes() {
 }
 
 /// A WebSocket that has carried a message.
-async fn open(proxy: &Proxy) -> WebSocketStream<TcpStream> {
-    let stream = TcpStream::connect(proxy.address()).await.expect("a connection");
-    let opened = tokio_tungstenite::client_async("ws://localhost/ws", stream).await;
-    let (mut socket, _) = opened.expect("a WebSocket");
-    assert_eq!(echoed(&mut socket, "hello").await, "hello");
+async fn open(proxy: &Proxy) -> WebSocket {
+    let mut socket = websocket::open(proxy).await;
+    assert_echoes(&mut socket, Message::text("hello")).await;
     socket
 }
 
-/// What comes back of a message.
-async fn echoed(socket: &mut WebSocketStream<TcpStream>, text: &str) -> String {
-    socket.send(Message::text(text)).await.expect("it takes messages");
-    let message = socket.next().await.expect("it is open").expect("it is sound");
-    message.into_text().expect("a text").to_string()
-}
-
 /// What the proxy says at the end, when it is the one to end it.
-async fn last_words(mut socket: WebSocketStream<TcpStream>) -> String {
+async fn last_words(mut socket: WebSocket) -> String {
     while let Some(message) = socket.next().await {
         match message.expect("an end that is told") {
             Message::Close(Some(frame)) => {
@@ -130,7 +117,7 @@ async fn a_deploy_closes_websockets_that_do_not_count_and_waits_for_the_others()
     let mut socket = open(&proxy).await;
     proxy.reload(&keys(true, "3"));
     proxy.draining(1).await;
-    assert_eq!(echoed(&mut socket, "still there?").await, "still there?");
+    assert_echoes(&mut socket, Message::text("still there?")).await;
     drop(socket);
     wait_until("the second is gone", || proxy.report().count("sigterm") == 2).await;
 }

@@ -3,16 +3,15 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::{SinkExt, StreamExt, stream};
+use futures_util::{StreamExt, stream};
 use http_body_util::StreamBody;
 use hyper::body::Frame;
-use tokio::net::TcpStream;
 use tokio::time::sleep;
-use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::support::http::{Answer, Call, Failure, get};
 use crate::support::proxy::Proxy;
+use crate::support::websocket::{self, assert_echoes};
 use crate::{proxy, shown};
 
 /// Eight times `idle`.
@@ -40,25 +39,12 @@ async fn assert_goes_out(proxy: &Proxy) {
 #[tokio::test]
 async fn a_websocket_that_says_nothing_is_not_idle() {
     let proxy = soon_idle().await;
-    let stream = TcpStream::connect(proxy.address()).await.unwrap();
-    let (mut socket, _) = tokio_tungstenite::client_async("ws://localhost/ws", stream).await.unwrap();
+    let mut socket = websocket::open(&proxy).await;
     sleep(LONG).await;
     assert_busy(&proxy).await;
-    socket.send(Message::text("still there?")).await.unwrap();
-    assert_eq!(socket.next().await.unwrap().unwrap(), Message::text("still there?"));
+    assert_echoes(&mut socket, Message::text("still there?")).await;
     drop(socket);
     assert_goes_out(&proxy).await;
-}
-
-/// A WebSocket that has carried a message.
-async fn open_socket(proxy: &Proxy) -> WebSocketStream<TcpStream> {
-    let stream = TcpStream::connect(proxy.address()).await.expect("a connection");
-    let opened = tokio_tungstenite::client_async("ws://localhost/ws", stream).await;
-    let (mut socket, _) = opened.expect("a WebSocket");
-    socket.send(Message::text("hello")).await.expect("it takes messages");
-    let echo = socket.next().await.expect("it is open").expect("it is sound");
-    assert_eq!(echo, Message::text("hello"));
-    socket
 }
 
 #[tokio::test]
@@ -66,7 +52,9 @@ async fn a_websocket_that_does_not_count_is_closed_before_its_replica_goes() {
     let proxy = proxy("min: 0, max: 2, metric: rps, idle: 300ms", "websocket: {counts: false}").await;
     let mut sockets = Vec::new();
     for _ in 0..5 {
-        sockets.push(open_socket(&proxy).await);
+        let mut socket = websocket::open(&proxy).await;
+        assert_echoes(&mut socket, Message::text("hello")).await;
+        sockets.push(socket);
     }
     for mut socket in sockets {
         let Some(Ok(Message::Close(Some(frame)))) = socket.next().await else { panic!("no clean end") };
@@ -82,7 +70,7 @@ async fn a_websocket_that_does_not_count_is_closed_before_its_replica_goes() {
 async fn websockets_that_do_not_count_have_their_places() {
     let autoscale = "min: 0, max: 2, metric: concurrency, target: 1, stable_window: 1s, idle: 1h";
     let proxy = proxy(autoscale, "max_concurrency: 1\nwebsocket: {counts: false}").await;
-    let socket = open_socket(&proxy).await;
+    let socket = websocket::open(&proxy).await;
     assert_eq!(get(proxy.address(), "/id").await.status, 200, "a second one has room");
     assert_eq!(proxy.report().replicas().len(), 2);
     drop(socket);

@@ -21,5 +21,6 @@ pub(crate) mod relay;
 pub(crate) mod sockets;
 pub(crate) mod streams;
 pub(crate) mod wait;
+pub(crate) mod websocket;
 pub(crate) mod wire;
 pub(crate) mod yaml;

@@ -66,9 +66,11 @@ pub(super) struct Replica {
     stopping: Arc<AtomicBool>,
     ended: watch::Receiver<Option<Exit>>,
     task: AbortHandle,
+    /// Until it is removed: while workers may still send to where it was, no other is given its port.
+    _port: Option<PortClaim>,
 }
 
-/// Where a replica was told to listen; given back when nothing of it is left.
+/// Where a replica was told to listen.
 pub(super) enum Place {
     /// At a port of this host's.
     Port(PortClaim),
@@ -120,6 +122,10 @@ impl Replica {
         };
         let id = ReplicaId(format!("pid-{}", app_pid.as_raw_nonzero()));
         let address = place.address();
+        let (port, socket) = match place {
+            Place::Port(claim) => (Some(claim), None),
+            Place::Socket(claim) => (None, Some(claim)),
+        };
         let (tell, ended) = watch::channel(None);
         let stopping = Arc::new(AtomicBool::new(false));
         let output = Arc::new(Output::default());
@@ -133,7 +139,7 @@ impl Replica {
             output: Arc::clone(&output),
             stopping: Arc::clone(&stopping),
             tell,
-            place,
+            socket,
         };
         Ok(Self {
             app: order.app.clone(),
@@ -147,6 +153,7 @@ impl Replica {
             ended,
             task: tokio::spawn(keeper.keep(on_exit)).abort_handle(),
             id,
+            _port: port,
         })
     }
 
@@ -225,7 +232,8 @@ struct Keeper {
     output: Arc<Output>,
     stopping: Arc<AtomicBool>,
     tell: watch::Sender<Option<Exit>>,
-    place: Place,
+    /// Given back, and what is there removed, when nothing of the replica is left.
+    socket: Option<SocketClaim>,
 }
 
 impl Keeper {
@@ -249,7 +257,7 @@ impl Keeper {
         if !read_up {
             let _ = timeout(OUTPUT_LIMIT, reading).await;
         }
-        drop(self.place);
+        drop(self.socket);
         self.tell.send_replace(Some(exit.clone()));
         if !self.stopping.load(Ordering::Relaxed) {
             on_exit(self.id, exit);
