@@ -6,15 +6,18 @@ use std::collections::HashMap;
 use std::fmt;
 use std::io;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
+use futures_util::future::{LocalBoxFuture, Shared};
 use hyper::client::conn::http2::SendRequest;
-use tokio::sync::OnceCell;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use crate::app::replica::Claim;
-use crate::gateway::sender::{self, Many};
-use crate::gateway::upload::Upload;
+use crate::gateway::sender::{self, CONNECT_TIMEOUT, Many};
+use crate::gateway::upload::{Progress, Upload};
+use crate::runtime::Endpoint;
 
 /// Most requests at once on one connection, and fewer where the replica says so; more are opened beyond. Servers commonly
 /// allow so many, RFC 9113 section 6.5.2.
@@ -22,17 +25,31 @@ const STREAMS: usize = 100;
 
 /// The connections, by the replica's key.
 #[derive(Debug, Default)]
-pub struct Multiplexed(RefCell<HashMap<u64, Vec<Rc<Shared>>>>);
+pub struct Multiplexed(RefCell<HashMap<u64, OfReplica>>);
+
+/// The connections to one replica.
+#[derive(Debug)]
+struct OfReplica {
+    connections: Vec<Rc<Connection>>,
+    /// Requests that the last one to stand takes at once: what is made next will take no more.
+    usual: Rc<Cell<usize>>,
+}
+
+/// What the making of a connection comes to. Of those who wait for it, whoever is there carries it on.
+type Making = Shared<LocalBoxFuture<'static, Result<Rc<Many>, Rc<io::Error>>>>;
 
 /// One connection, or one that is being made.
-struct Shared {
+struct Connection {
     generation: u32,
-    sender: OnceCell<Many>,
+    making: Making,
+    usual: Rc<Cell<usize>>,
     /// Requests that are on it, or wait for it to stand.
     open: Cell<usize>,
     /// Those that are on it.
     carried: Cell<usize>,
-    /// One of them found it unusable.
+    /// Bodies that go on although their answers have ended: they keep their place.
+    uploads: RefCell<Vec<Arc<Progress>>>,
+    /// One of them found it unusable, or nobody was left to make it.
     broken: Cell<bool>,
     until: Cell<Instant>,
 }
@@ -40,48 +57,57 @@ struct Shared {
 /// A request's place on a connection.
 #[derive(Debug)]
 pub struct Stream {
-    shared: Rc<Shared>,
+    connection: Rc<Connection>,
     sender: SendRequest<Upload>,
+    upload: Option<Arc<Progress>>,
     keep: Duration,
 }
 
 /// A request's place on a connection that may not stand yet.
 #[derive(Debug)]
-pub struct Place(Rc<Shared>, Duration);
+pub struct Place(Rc<Connection>, Duration);
 
 impl Multiplexed {
     /// A place on a connection to the claimed replica. The connection may be idle for `keep` afterwards.
     #[must_use]
     pub fn place(&self, claim: &Claim, keep: Duration) -> Place {
-        let mut connections = self.0.borrow_mut();
-        let of_replica = connections.entry(claim.replica().key).or_default();
-        let fit = |shared: &&Rc<Shared>| {
-            shared.generation == claim.generation()
-                && !shared.is_closed()
-                && shared.open.get() < shared.room()
+        let mut replicas = self.0.borrow_mut();
+        let of_replica = replicas
+            .entry(claim.replica().key)
+            .or_insert_with(|| OfReplica { connections: Vec::new(), usual: Rc::new(Cell::new(STREAMS)) });
+        let fit = |connection: &&Rc<Connection>| {
+            connection.generation == claim.generation()
+                && !connection.is_closed()
+                && connection.open.get() + connection.uploads() < connection.room()
         };
-        let shared = of_replica.iter().find(fit).cloned().unwrap_or_else(|| {
-            let shared = Rc::new(Shared {
+        let fitting = of_replica.connections.iter().find(fit).cloned();
+        let connection = fitting.unwrap_or_else(|| {
+            let connection = Rc::new(Connection {
                 generation: claim.generation(),
-                sender: OnceCell::new(),
+                making: make(claim.replica().endpoint.clone()),
+                usual: Rc::clone(&of_replica.usual),
                 open: Cell::new(0),
                 carried: Cell::new(0),
+                uploads: RefCell::default(),
                 broken: Cell::new(false),
                 until: Cell::new(Instant::now() + keep),
             });
-            of_replica.push(Rc::clone(&shared));
-            shared
+            of_replica.connections.push(Rc::clone(&connection));
+            connection
         });
-        shared.open.set(shared.open.get() + 1);
-        Place(shared, keep)
+        connection.enter();
+        Place(connection, keep)
     }
 
     /// Lets go of what is closed or has been idle for long enough.
     pub fn sweep(&self, now: Instant) {
+        let is_kept = |connection: &Rc<Connection>| {
+            connection.open.get() + connection.uploads() > 0
+                || (!connection.is_closed() && connection.until.get() > now)
+        };
         self.0.borrow_mut().retain(|_, of_replica| {
-            of_replica
-                .retain(|shared| shared.open.get() > 0 || (!shared.is_closed() && shared.until.get() > now));
-            !of_replica.is_empty()
+            of_replica.connections.retain(is_kept);
+            !of_replica.connections.is_empty()
         });
     }
 
@@ -92,21 +118,51 @@ impl Multiplexed {
     }
 }
 
-impl Shared {
+fn make(endpoint: Endpoint) -> Making {
+    let making = async move {
+        let made = timeout(CONNECT_TIMEOUT, sender::connect_http2(&endpoint)).await;
+        made.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())).map(Rc::new).map_err(Rc::new)
+    };
+    making.boxed_local().shared()
+}
+
+impl Connection {
     fn is_closed(&self) -> bool {
-        self.broken.get() || self.sender.get().is_some_and(|many| many.sender.is_closed())
+        let made = self.making.peek();
+        self.broken.get() || made.is_some_and(|made| made.as_ref().map_or(true, |it| it.sender.is_closed()))
     }
 
-    /// Requests that it takes at once. One that takes none for now is asked all the same, so that there are never more
-    /// connections than requests.
+    /// Requests that it takes at once.
     fn room(&self) -> usize {
-        self.sender.get().map_or(STREAMS, |many| many.room().clamp(1, STREAMS))
+        match self.making.peek() {
+            Some(Ok(many)) => many.room().min(STREAMS),
+            _ => self.usual.get(),
+        }
+    }
+
+    /// How many bodies go on although their answers have ended.
+    fn uploads(&self) -> usize {
+        let mut uploads = self.uploads.borrow_mut();
+        uploads.retain(|upload| !upload.is_over());
+        uploads.len()
+    }
+
+    fn enter(&self) {
+        self.open.set(self.open.get() + 1);
+    }
+
+    fn leave(&self, keep: Duration) {
+        self.open.set(self.open.get() - 1);
+        self.until.set(Instant::now() + keep);
+        if self.open.get() == 0 && self.making.peek().is_none() {
+            self.broken.set(true);
+        }
     }
 }
 
-impl fmt::Debug for Shared {
+impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Shared")
+        f.debug_struct("Connection")
             .field("generation", &self.generation)
             .field("open", &self.open)
             .finish_non_exhaustive()
@@ -114,24 +170,36 @@ impl fmt::Debug for Shared {
 }
 
 impl Place {
-    /// Whether the connection has carried a request before.
+    /// Whether the connection has stood before.
     #[must_use]
     pub fn is_old(&self) -> bool {
-        self.0.sender.initialized()
+        self.0.making.peek().is_some()
     }
 
-    /// The stream, when the connection stands. Of those that wait for one connection, one makes it. `None`: others have
-    /// taken all that it turned out to have.
+    /// The stream of a request with this body, when the connection stands. `None`: others have taken all that it turned
+    /// out to have.
     ///
     /// # Errors
-    /// The system's, where it cannot be made.
-    pub async fn stream(self, endpoint: &crate::runtime::Endpoint) -> io::Result<Option<Stream>> {
-        let many = self.0.sender.get_or_try_init(|| sender::connect_http2(endpoint)).await?;
-        let sender = many.sender.clone();
-        if self.0.carried.get() >= self.0.room() {
+    /// Where it cannot be made, see [`sender::connect_http2`].
+    pub async fn stream(self, upload: Option<Arc<Progress>>) -> io::Result<Option<Stream>> {
+        let Self(connection, keep) = &self;
+        let many = connection.making.clone().await.map_err(|error| alike(&error))?;
+        connection.usual.set(many.room().clamp(1, STREAMS));
+        if connection.carried.get() + connection.uploads() >= connection.room() {
             return Ok(None);
         }
-        Ok(Some(Stream { shared: Rc::clone(&self.0), sender, keep: self.1 }.instead_of(self)))
+        connection.enter();
+        connection.carried.set(connection.carried.get() + 1);
+        let (connection, sender) = (Rc::clone(connection), many.sender.clone());
+        Ok(Some(Stream { connection, sender, upload, keep: *keep }))
+    }
+}
+
+/// The same error for one more of those who have waited.
+fn alike(error: &io::Error) -> io::Error {
+    match error.raw_os_error() {
+        Some(code) => io::Error::from_raw_os_error(code),
+        None => io::Error::new(error.kind(), error.to_string()),
     }
 }
 
@@ -143,32 +211,23 @@ impl Stream {
 
     /// Nobody is to use the connection from now on.
     pub fn give_up_connection(&self) {
-        self.shared.broken.set(true);
+        self.connection.broken.set(true);
     }
-
-    /// The place is the stream's from now on.
-    fn instead_of(self, place: Place) -> Self {
-        self.shared.open.set(self.shared.open.get() + 1);
-        self.shared.carried.set(self.shared.carried.get() + 1);
-        drop(place);
-        self
-    }
-}
-
-fn leave(shared: &Shared, keep: Duration) {
-    shared.open.set(shared.open.get() - 1);
-    shared.until.set(Instant::now() + keep);
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        leave(&self.0, self.1);
+        self.0.leave(self.1);
     }
 }
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        self.shared.carried.set(self.shared.carried.get() - 1);
-        leave(&self.shared, self.keep);
+        let connection = &self.connection;
+        connection.carried.set(connection.carried.get() - 1);
+        if let Some(upload) = self.upload.take_if(|upload| !upload.is_over()) {
+            connection.uploads.borrow_mut().push(upload);
+        }
+        connection.leave(self.keep);
     }
 }

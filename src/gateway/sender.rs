@@ -1,9 +1,11 @@
 //! The sending side of a connection to a replica, in either HTTP, and how one is made.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::fmt;
 use std::future::poll_fn;
 use std::io;
 use std::rc::Rc;
+use std::task::Poll;
 use std::time::Duration;
 
 use futures_util::future::Either;
@@ -12,10 +14,12 @@ use hyper::body::Incoming;
 use hyper::client::conn::{TrySendError, http1, http2};
 use hyper::rt::{Executor, Read, Write};
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::sync::oneshot;
-use tokio::time::interval;
+use tokio::task::AbortHandle;
+use tokio::time::{interval, timeout};
 
+use crate::gateway::heard::Heard;
 use crate::gateway::multiplexed::Stream;
 use crate::gateway::upload::Upload;
 use crate::runtime::{Address, Endpoint, unix};
@@ -33,8 +37,17 @@ const HEADERS: u32 = 64 * 1024;
 /// own bound would be six times as many, and each slow client costs them.
 const BUFFER: usize = 64 * 1024;
 
+/// A replica is on this host or on a network of it: one that has not accepted by then cannot be reached.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// The kind of error where a replica does not speak HTTP/2.
+pub const NO_HTTP2: io::ErrorKind = io::ErrorKind::InvalidData;
+
+/// The kind of error where a replica closes a connection of HTTP/2 without a word, which some do that do not speak it.
+pub const NO_WORD: io::ErrorKind = io::ErrorKind::UnexpectedEof;
+
 /// How long a replica may take to say how many streams it has, which is the first that it says, RFC 9113 section 3.4; of
-/// one that has not by then it is not waited for. Far shorter than a request may take: who gives up makes no connection.
+/// one that has not by then it is not waited for, and one that takes none is as good as none.
 const SETTINGS_TIMEOUT: Duration = Duration::from_millis(250);
 
 /// How often it is looked whether it has.
@@ -43,20 +56,41 @@ const SETTINGS_LOOK: Duration = Duration::from_millis(1);
 /// Streams of a replica that has not said how many it has: more than it could say, and less than if it had none to say.
 const UNTOLD: usize = usize::MAX - 1;
 
-/// The sending side of a connection for many requests at once.
-#[derive(Debug)]
+/// The sending side of a connection for many requests at once. Dropping it ends the connection, whatever waits on it.
 pub struct Many {
     /// By which they are sent.
     pub sender: http2::SendRequest<Upload>,
-    /// Streams, as the replica has last said.
-    room: Rc<Cell<usize>>,
+    room: Box<dyn Fn() -> usize>,
+    driver: AbortHandle,
 }
 
 impl Many {
     /// Requests that the replica takes at once, as it has last said.
     #[must_use]
     pub fn room(&self) -> usize {
-        self.room.get()
+        (self.room)()
+    }
+
+    /// Resolves when the replica has said how many requests it takes, and takes one.
+    async fn told(&self) {
+        // Nobody tells: what reads is a task of the parser's own.
+        let mut look = interval(SETTINGS_LOOK);
+        while matches!(self.room(), UNTOLD | 0) && !self.sender.is_closed() {
+            look.tick().await;
+        }
+    }
+}
+
+impl Drop for Many {
+    fn drop(&mut self) {
+        // While it waits for room to send a request, the parser hears nothing else.
+        self.driver.abort();
+    }
+}
+
+impl fmt::Debug for Many {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Many").field("room", &self.room()).finish_non_exhaustive()
     }
 }
 
@@ -97,19 +131,18 @@ pub async fn connect_http1(endpoint: &Endpoint, keep_case: bool) -> io::Result<h
     }
 }
 
-/// A new connection for many requests at once, when the replica has said how many, if it does. Whether it speaks HTTP/2
-/// at all shows with the first.
+/// A new connection for many requests at once, when the replica has said how many, if it does.
 ///
 /// # Errors
-/// The system's.
+/// The system's; [`NO_HTTP2`], [`NO_WORD`]; and where it takes no request.
 pub async fn connect_http2(endpoint: &Endpoint) -> io::Result<Many> {
     match &endpoint.address {
         Address::Tcp(address) => {
             let stream = TcpStream::connect(address).await?;
             stream.set_nodelay(true)?;
-            handshake_http2(TokioIo::new(stream)).await
+            handshake_http2(stream).await
         }
-        Address::Unix(path) => handshake_http2(TokioIo::new(unix::connect(path).await?)).await,
+        Address::Unix(path) => handshake_http2(unix::connect(path).await?).await,
     }
 }
 
@@ -131,8 +164,10 @@ where
 
 async fn handshake_http2<S>(stream: S) -> io::Result<Many>
 where
-    S: Read + Write + Unpin + Send + 'static,
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let heard = Rc::new(Cell::new(false));
+    let stream = TokioIo::new(Heard::new(stream, Rc::clone(&heard)));
     let mut builder = http2::Builder::new(OnThisThread);
     builder
         .initial_stream_window_size(WINDOWS.0)
@@ -141,30 +176,31 @@ where
         .max_send_buf_size(SEND_BUFFER)
         .max_header_list_size(HEADERS);
     let (sender, connection) = builder.handshake(stream).await.map_err(io::Error::other)?;
-    let room = Rc::new(Cell::new(UNTOLD));
-    let (told, settings) = oneshot::channel::<()>();
-    let (mut connection, mut told, seen) = (Box::pin(connection), Some(told), Rc::clone(&room));
-    let mut look = interval(SETTINGS_LOOK);
-    tokio::task::spawn_local(async move {
-        let ended = poll_fn(|cx| {
-            let polled = connection.as_mut().poll(cx);
-            // It is not woken when the replica says so: what reads is a task of its own.
-            while told.is_some() && look.poll_tick(cx).is_ready() {
-                if connection.current_max_send_streams() != UNTOLD {
-                    // Who waits for it hears that it is gone.
-                    told = None;
-                }
-                told = told.take().filter(|told| !told.is_closed());
-            }
-            seen.set(connection.current_max_send_streams());
-            polled
+    let connection = Rc::new(RefCell::new(Some(Box::pin(connection))));
+    let shared = Rc::clone(&connection);
+    let driver = tokio::task::spawn_local(async move {
+        let ended = poll_fn(|cx| match shared.borrow_mut().as_mut() {
+            Some(connection) => connection.as_mut().poll(cx),
+            None => Poll::Ready(Ok(())),
         });
         if let Err(error) = ended.await {
             tracing::trace!(%error, "upstream connection ended");
         }
+        // Who would send on it learns that it has ended.
+        drop(shared.take());
     });
-    let _late_or_told = tokio::time::timeout(SETTINGS_TIMEOUT, settings).await;
-    Ok(Many { sender, room })
+    let room = move || connection.borrow().as_ref().map_or(0, |it| it.current_max_send_streams());
+    let many = Many { sender, room: Box::new(room), driver: driver.abort_handle() };
+    let _late_or_told = timeout(SETTINGS_TIMEOUT, many.told()).await;
+    if many.sender.is_closed() {
+        // What it has said was no HTTP/2, or it has said nothing.
+        let kind = if heard.get() { NO_HTTP2 } else { NO_WORD };
+        return Err(kind.into());
+    }
+    if many.room() == 0 {
+        return Err(io::Error::other("it takes no requests"));
+    }
+    Ok(many)
 }
 
 /// Runs what hyper spawns beside the worker's own tasks.

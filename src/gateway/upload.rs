@@ -63,6 +63,8 @@ pub struct Progress {
     last: AtomicU64,
     /// All has been handed on, with the trailers.
     done: AtomicBool,
+    /// Nobody takes any more of it.
+    over: AtomicBool,
     /// The answer has begun: from now on the two go on side by side.
     answered: AtomicBool,
     /// Why it has no end, by its place in [`ENDS`]; 0: nothing is known of that.
@@ -78,6 +80,12 @@ impl Progress {
     #[must_use]
     pub fn done(&self) -> bool {
         self.done.load(Ordering::Relaxed)
+    }
+
+    /// Whether nobody takes any more of it, be it whole or not.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.over.load(Ordering::Relaxed)
     }
 
     /// When a piece was last handed on, unless all of it has been or none.
@@ -188,6 +196,12 @@ impl Stream {
             Some(silence) => silence.poll_over(cx).map(|()| Some(Err(Broken::Stopped))),
             None => Poll::Pending,
         }
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.progress.over.store(true, Ordering::Relaxed);
     }
 }
 

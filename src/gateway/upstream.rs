@@ -18,12 +18,9 @@ use crate::app::replica::Claim;
 use crate::gateway::ejection;
 use crate::gateway::pool::{Lease, Pool};
 use crate::gateway::respond::Reject;
-use crate::gateway::sender::{self, Sender};
+use crate::gateway::sender::{self, CONNECT_TIMEOUT, NO_HTTP2, NO_WORD, Sender};
 use crate::gateway::upload::{Progress, Upload};
 use crate::runtime::reach;
-
-/// A replica is on this host or on a network of it: one that has not accepted by then cannot be reached.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// What an exchange needs to know beside the request.
 #[derive(Debug)]
@@ -112,7 +109,7 @@ impl Exchange {
         loop {
             let place = self.pool.multiplexed().place(&self.claim, self.keep_alive);
             let old = place.is_old();
-            let stream = place.stream(&self.claim.replica().endpoint);
+            let stream = place.stream(self.progress.clone());
             let Some(stream) = self.connected(stream, request).await? else { continue };
             let mut sender = Sender::Http2(stream);
             let connection = if old { Connection::Kept } else { Connection::New };
@@ -146,6 +143,16 @@ impl Exchange {
             Err(_elapsed) if self.deadline < limit => {
                 *request = None;
                 Err(Reject::UpstreamTimeout)
+            }
+            Ok(Err(error)) if matches!(error.kind(), NO_HTTP2 | NO_WORD) => {
+                if !self.speech.guessed {
+                    ejection::note_failure(&self.claim);
+                }
+                if error.kind() == NO_WORD {
+                    return Err(Reject::UpstreamConnect);
+                }
+                *request = None;
+                Err(Reject::UpstreamProtocol)
             }
             Ok(Err(error)) => Err(self.unconnected(&error)),
             Err(_elapsed) => Err(self.unconnected(&io::ErrorKind::TimedOut.into())),

@@ -17,6 +17,8 @@ use crate::support::http::Call;
 use crate::support::load;
 use crate::support::metrics::Scrape;
 use crate::support::proxy::{Proxy, Setup};
+use crate::support::wait::wait_for_async;
+use crate::support::wire::Wire;
 
 /// Bytes that a client of HTTP/2 sends before its first frame.
 const PREFACE: usize = 24;
@@ -35,41 +37,68 @@ enum Manner {
     Refuse,
     /// Resets each stream without saying that nothing was done.
     Cancel,
+    /// Answers at once, and takes the rest of each body all the same.
+    Early,
 }
 
 /// One server of HTTP/2. Dropping it ends it.
 struct Replica {
     address: SocketAddr,
     requests: Arc<AtomicUsize>,
+    /// How many connections have brought a word, and how many of these are open.
+    connections: Arc<watch::Sender<[usize; 2]>>,
     accepting: JoinHandle<()>,
 }
 
 impl Replica {
     /// One that takes so many streams a connection.
     async fn start(streams: u32, manner: Manner) -> Self {
+        Self::gated(streams, manner, 0).await
+    }
+
+    /// The same, of whose connections all but the first say nothing before there are so many.
+    async fn gated(streams: u32, manner: Manner, gate: usize) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("some port is free");
         let address = listener.local_addr().expect("it is bound");
         let requests = Arc::<AtomicUsize>::default();
         let counted = Arc::clone(&requests);
         let there = Arc::new(watch::channel(0).0);
+        let connections = Arc::new(watch::channel([0; 2]).0);
+        let known = Arc::clone(&connections);
         let accepting = tokio::spawn(async move {
-            let mut connections = tokio::task::JoinSet::new();
+            let mut conversations = tokio::task::JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
-                connections.spawn(converse(
-                    stream,
-                    streams,
-                    manner,
-                    Arc::clone(&counted),
-                    Arc::clone(&there),
-                ));
+                let (counted, there, known) = (Arc::clone(&counted), Arc::clone(&there), Arc::clone(&known));
+                conversations.spawn(async move {
+                    // A connection without a word is a check of whether it is up.
+                    if !matches!(stream.peek(&mut [0]).await, Ok(1)) {
+                        return;
+                    }
+                    let mut number = 0;
+                    known.send_modify(|[all, open]| {
+                        *all += 1;
+                        *open += 1;
+                        number = *all;
+                    });
+                    if number > 1 {
+                        known.subscribe().wait_for(|[all, _]| *all >= gate).await.expect("it is ours");
+                    }
+                    converse(stream, streams, manner, counted, there).await;
+                    known.send_modify(|[_, open]| *open -= 1);
+                });
             }
         });
-        Self { address, requests, accepting }
+        Self { address, requests, connections, accepting }
     }
 
     /// How many requests have arrived.
     fn requests(&self) -> usize {
         self.requests.load(Ordering::SeqCst)
+    }
+
+    /// How many connections have brought a word, and how many of these are open.
+    fn connections(&self) -> [usize; 2] {
+        *self.connections.borrow()
     }
 }
 
@@ -87,9 +116,9 @@ async fn converse(
     there: Arc<watch::Sender<usize>>,
 ) {
     let server = Builder::new().max_concurrent_streams(streams).handshake::<_, Bytes>(stream).await;
-    // A connection without a word is a check of whether it is up.
     let Ok(mut server) = server else { return };
-    while let Some(Ok((_, respond))) = server.accept().await {
+    let mut unread = Vec::new();
+    while let Some(Ok((request, respond))) = server.accept().await {
         let number = requests.fetch_add(1, Ordering::SeqCst);
         match manner {
             Manner::Gather(all) => {
@@ -104,6 +133,10 @@ async fn converse(
             Manner::RefuseOne if number.is_multiple_of(2) => refuse(respond, Reason::REFUSED_STREAM),
             Manner::Cancel => refuse(respond, Reason::CANCEL),
             Manner::RefuseOne => answer(respond),
+            Manner::Early => {
+                unread.push(request);
+                answer(respond);
+            }
         }
     }
 }
@@ -167,6 +200,43 @@ async fn a_connection_carries_no_more_than_its_replica_takes() {
     assert_eq!(replica.requests(), 35, "none was refused");
     // The connections stand, and are known.
     load::at_once(20, |_| Call::post(address, "/", "x").send()).await.assert_all_ok();
+}
+
+/// Who has learned how few a connection takes makes the others side by side: none of them stands before all are there.
+#[tokio::test]
+async fn connections_that_take_few_are_made_side_by_side() {
+    let replica = Replica::gated(10, Manner::Gather(35), 4).await;
+    let proxy = proxy(&[replica.address]).await;
+    let address = proxy.address();
+    load::at_once(35, |_| Call::post(address, "/", "x").send()).await.assert_all_ok();
+    assert_eq!((replica.requests(), replica.connections()[0]), (35, 4));
+}
+
+/// Its connections do not pile up, and others have what it does not take.
+#[tokio::test]
+async fn who_takes_no_request_is_left_alone() {
+    let [shut, open] =
+        [Replica::start(0, Manner::Gather(0)).await, Replica::start(100, Manner::Gather(0)).await];
+    let proxy = proxy(&[shut.address, open.address]).await;
+    let address = proxy.address();
+    load::at_once(30, |_| Call::post(address, "/", "x").send()).await.assert_all_ok();
+    assert_eq!((shut.requests(), open.requests()), (0, 30));
+    assert!(shut.connections()[0] > 0);
+    wait_for_async("they are closed", || async { (shut.connections()[1] == 0).then_some(()) }).await;
+}
+
+/// A body that goes on after its answer is a stream still.
+#[tokio::test]
+async fn a_body_that_outlasts_its_answer_keeps_its_place() {
+    let replica = Replica::start(1, Manner::Early).await;
+    let proxy = proxy(&[replica.address]).await;
+    let head = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n12345";
+    let mut lasting = Wire::sent(proxy.address(), head).await;
+    assert_eq!(lasting.reply().await.status(), 200);
+    for _ in 0..3 {
+        assert_eq!(Call::get(proxy.address(), "/").send().await.unwrap().status, 200);
+    }
+    assert_eq!(replica.connections()[0], 2, "the second one serves them all");
 }
 
 /// A refusal says that nothing was done, whatever the method.

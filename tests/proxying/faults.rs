@@ -9,6 +9,7 @@ use hyper::body::Frame;
 
 use crate::proxy;
 use crate::support::http::{Call, Failure, get};
+use crate::support::metrics::Scrape;
 use crate::support::wait::wait_for_async;
 use crate::support::wire::Wire;
 
@@ -39,6 +40,12 @@ async fn an_answer_that_is_no_http_is_upstream_protocol() {
         let answer = call.send().await.unwrap();
         assert_eq!((answer.status, answer.reason()), (502, "upstream-protocol"));
     }
+    let older = proxy(&[("MODE", "garbage")], "protocol: h2c").await;
+    for call in [Call::get(older.address(), "/"), Call::post(older.address(), "/", "x")] {
+        let answer = call.send().await.unwrap();
+        assert_eq!((answer.status, answer.reason()), (502, "upstream-protocol"));
+    }
+    Scrape::of(&older).await.assert(&[("pilotlight_retries_total{app=\"app\",kind=\"unsent\"}", 0.0)]);
     let spoilt = proxy(&[], "").await;
     let answer = get(spoilt.address(), "/garbage").await;
     assert_eq!((answer.status, answer.reason()), (502, "upstream-protocol"));
