@@ -44,7 +44,7 @@ impl Account {
 
     /// Who is answered.
     #[must_use]
-    pub fn client(&self) -> &Client {
+    pub fn client(&self) -> &Arc<Client> {
         &self.client
     }
 

@@ -29,32 +29,46 @@ pub const HTTP_11: &[u8] = b"http/1.1";
 /// The first byte of a TLS handshake, RFC 8446 section 5.1.
 const HANDSHAKE: u8 = 22;
 
+/// Why there is nobody to be served.
+#[derive(Debug, thiserror::Error)]
+pub enum Absent {
+    /// It has said nothing in time.
+    #[error("it has said nothing")]
+    Silent,
+    /// It has not come to the end of what goes before a request in time.
+    #[error("it was too slow with its handshake")]
+    Late,
+    /// It has left, or said something that is none.
+    #[error(transparent)]
+    Broken(#[from] io::Error),
+}
+
 /// Makes a client of a connection. `tls` is for those that come in by it.
 ///
 /// # Errors
-/// Where there is nobody to be served: it has left, said nothing in time, or something that is neither.
+/// Where there is nobody to be served.
 pub async fn arrive(
     socket: Socket,
     peer: Option<SocketAddr>,
     tls: Option<&TlsAcceptor>,
     spec: &ClientsSpec,
-) -> io::Result<(Arc<Client>, Transport)> {
+) -> Result<(Arc<Client>, Transport), Absent> {
     let (mut peer, mut reached) = (peer, socket.local());
     let line = Line::new(socket);
     let mut stream = LineStream::new(Arc::clone(&line), spec.write_timeout);
     if spec.proxy_protocol.contains(peer) {
-        let header = within(spec.header_timeout, proxy_protocol::read(&mut stream)).await?;
+        let header = within(spec.header_timeout, Absent::Late, proxy_protocol::read(&mut stream)).await?;
         if let Header::Relayed { source, destination } = header {
             (peer, reached) = (Some(source), Some(destination));
         }
     }
     let (transport, way) = match tls {
         None => {
-            let multiplexed = within(spec.idle_timeout, stream.look(is_preface)).await?;
+            let multiplexed = within(spec.idle_timeout, Absent::Silent, stream.look(is_preface)).await?;
             (Transport::Clear(stream), Way { secure: false, multiplexed })
         }
         Some(tls) => {
-            let stream = within(spec.header_timeout, secure(stream, tls)).await?;
+            let stream = within(spec.header_timeout, Absent::Late, secure(stream, tls)).await?;
             let multiplexed = stream.get_ref().1.alpn_protocol() == Some(H2);
             (Transport::Tls(Box::new(stream)), Way { secure: true, multiplexed })
         }
@@ -63,8 +77,15 @@ pub async fn arrive(
     Ok((Client::new(line, peer, reached, way, trusted, spec.header_bytes), transport))
 }
 
-async fn within<T>(time: Duration, work: impl Future<Output = io::Result<T>>) -> io::Result<T> {
-    tokio::time::timeout(time, work).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+async fn within<T>(
+    time: Duration,
+    otherwise: Absent,
+    work: impl Future<Output = io::Result<T>>,
+) -> Result<T, Absent> {
+    match tokio::time::timeout(time, work).await {
+        Ok(done) => Ok(done?),
+        Err(_elapsed) => Err(otherwise),
+    }
 }
 
 /// Whether these are the first bytes of HTTP/2, as soon as that can be told.

@@ -81,6 +81,12 @@ impl Client {
         self.line.is_stalled()
     }
 
+    /// Whether it takes nothing just now of what is to be written.
+    #[must_use]
+    pub fn is_blocked(&self) -> bool {
+        self.line.is_blocked()
+    }
+
     /// Where it may be saying something still that nobody reads: see [`Line::linger`].
     pub async fn linger(&self) {
         let midway = self.inbound().is_midway();

@@ -52,13 +52,16 @@ pub enum End {
     StalledStream,
     /// No request came for too long.
     Idle,
+    /// What goes before a request, a TLS handshake or a PROXY header, did not come to its end in time.
+    Handshake,
     /// It has carried as many requests as it may.
     Requests,
 }
 
 impl End {
     /// All of them, as they are counted.
-    pub const ALL: [Self; 4] = [Self::Stalled, Self::StalledStream, Self::Idle, Self::Requests];
+    pub const ALL: [Self; 5] =
+        [Self::Stalled, Self::StalledStream, Self::Idle, Self::Handshake, Self::Requests];
 
     /// For people.
     #[must_use]
@@ -67,6 +70,7 @@ impl End {
             Self::Stalled => "stalled",
             Self::StalledStream => "stalled-stream",
             Self::Idle => "idle",
+            Self::Handshake => "handshake",
             Self::Requests => "requests",
         }
     }

@@ -237,7 +237,8 @@ async fn pass_on(
     let on_upgrade = on_upgrade.ok_or(Reject::UpstreamProtocol)?;
     let mut response = Response::from_parts(head, incoming);
     let websocket = speaks_websocket.then_some(spec.websocket);
-    upgrade::join(worker, on_upgrade, hyper::upgrade::on(&mut response), lease.into_claim(), websocket);
+    let sides = (on_upgrade, hyper::upgrade::on(&mut response));
+    upgrade::join(worker, client, sides, lease.into_claim(), websocket);
     let (mut head, _) = response.into_parts();
     if connecting {
         connect::answer(&mut head);

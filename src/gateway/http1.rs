@@ -13,7 +13,7 @@ use crate::app::tally::Refusal;
 use crate::config::spec::ClientsSpec;
 use crate::gateway::client::Client;
 use crate::gateway::connections::End;
-use crate::gateway::forward::{self, Sight};
+use crate::gateway::forward::{self, HangUp, Sight};
 use crate::gateway::transport::{Tapped, Transport};
 use crate::gateway::worker::{Stopping, Worker};
 
@@ -36,11 +36,7 @@ pub async fn serve(
         // Not within the future: the parser may read on before that is polled for the first time.
         let flaw = client.begins();
         left.set(left.get() - 1);
-        let last = left.get() == 0;
-        if last {
-            worker.note_end(End::Requests);
-        }
-        let sight = Sight { flaw, last };
+        let sight = Sight { flaw, last: left.get() == 0 };
         forward::answer(Rc::clone(worker), Arc::clone(&client), request, sight)
     });
     let mut builder = http1::Builder::new();
@@ -67,6 +63,8 @@ pub async fn serve(
     };
     if client.is_stalled() {
         worker.note_end(End::Stalled);
+    } else if left.get() == 0 {
+        worker.note_end(End::Requests);
     }
     if let Err(error) = ended {
         if is_idle(&client, &error) {
@@ -76,6 +74,9 @@ pub async fn serve(
             worker.unrouted.refused(why);
         }
         tracing::debug!(peer = %client.ip(), %error, "connection ended");
+        if std::error::Error::source(&error).is_some_and(<dyn std::error::Error>::is::<HangUp>) {
+            return;
+        }
     }
     client.linger().await;
 }

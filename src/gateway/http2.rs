@@ -55,7 +55,7 @@ pub async fn serve(
     spec: &ClientsSpec,
     stopping: Stopping,
 ) {
-    let streams = Rc::new(Streams::new(worker, spec));
+    let streams = Rc::new(Streams::new(worker, &client, spec));
     let service = service_fn(|request| {
         streams.count();
         forward::answer(Rc::clone(worker), Arc::clone(&client), request, Sight::SOUND)
@@ -82,9 +82,12 @@ pub async fn serve(
             leave(connection, &streams, spec.write_timeout).await
         }
         end = streams.enough(spec.idle_timeout) => {
-            worker.note_end(end);
             connection.as_mut().graceful_shutdown();
-            leave(connection, &streams, spec.write_timeout).await
+            let ended = leave(connection, &streams, spec.write_timeout).await;
+            if !client.is_stalled() {
+                worker.note_end(end);
+            }
+            ended
         }
     };
     if client.is_stalled() {
@@ -113,6 +116,7 @@ async fn leave(
 /// The requests of one connection.
 struct Streams {
     worker: Rc<Worker>,
+    client: Arc<Client>,
     open: Cell<usize>,
     /// When the last one that was alone has ended.
     quiet_since: Cell<Instant>,
@@ -123,9 +127,10 @@ struct Streams {
 }
 
 impl Streams {
-    fn new(worker: &Rc<Worker>, spec: &ClientsSpec) -> Self {
+    fn new(worker: &Rc<Worker>, client: &Arc<Client>, spec: &ClientsSpec) -> Self {
         Self {
             worker: Rc::clone(worker),
+            client: Arc::clone(client),
             open: Cell::new(0),
             quiet_since: Cell::new(Instant::now()),
             left: Cell::new(spec.requests.unwrap_or(u64::MAX)),
@@ -175,7 +180,8 @@ impl<F: Future<Output = ()> + 'static> Executor<F> for Spawn {
         let stall = Stall::new(self.0.patience);
         let watched = Watched { stream: Box::pin(stream), waiting: false, stall };
         tokio::task::spawn_local(async move {
-            if watched.await == Ended::Untaken {
+            // Where the whole connection is not read, that is told once, and not for each.
+            if watched.await == Ended::Untaken && !open.0.client.is_blocked() {
                 open.0.worker.note_end(End::StalledStream);
             }
         });

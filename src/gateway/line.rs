@@ -28,6 +28,8 @@ pub struct Line {
     socket: Socket,
     /// The client was given up, since it took nothing of what was written.
     stalled: AtomicBool,
+    /// It takes nothing just now.
+    blocked: AtomicBool,
     /// Readiness was taken away while watching for the end of input: the next read must look for itself.
     reread: AtomicBool,
 }
@@ -36,7 +38,8 @@ impl Line {
     /// The line of a connection that was just accepted.
     #[must_use]
     pub fn new(socket: Socket) -> Arc<Self> {
-        Arc::new(Self { socket, stalled: AtomicBool::new(false), reread: AtomicBool::new(false) })
+        let (stalled, blocked, reread) = Default::default();
+        Arc::new(Self { socket, stalled, blocked, reread })
     }
 
     /// What it runs on.
@@ -49,6 +52,12 @@ impl Line {
     #[must_use]
     pub fn is_stalled(&self) -> bool {
         self.stalled.load(Ordering::Relaxed)
+    }
+
+    /// Whether the client takes nothing just now of what is to be written, or was given up.
+    #[must_use]
+    pub fn is_blocked(&self) -> bool {
+        self.blocked.load(Ordering::Relaxed)
     }
 
     /// Says that nothing more comes, and takes what is still on its way, for a moment. Where a connection is closed over
@@ -161,6 +170,7 @@ impl LineStream {
             if let Poll::Ready(ready) = socket.poll_write_ready(cx) {
                 ready?;
             } else {
+                self.line.blocked.store(true, Ordering::Relaxed);
                 ready!(self.stall.poll_over(cx));
                 self.line.stalled.store(true, Ordering::Relaxed);
                 return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
@@ -169,6 +179,7 @@ impl LineStream {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 written => {
                     self.stall.moved();
+                    self.line.blocked.store(false, Ordering::Relaxed);
                     return Poll::Ready(written);
                 }
             }

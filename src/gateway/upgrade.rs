@@ -8,6 +8,7 @@ use std::future::{pending, poll_fn};
 use std::io;
 use std::pin::pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -19,6 +20,8 @@ use tokio::time::{sleep, timeout};
 use crate::app::replica::Claim;
 use crate::app::tally::Closing;
 use crate::config::spec::WebSocketSpec;
+use crate::gateway::client::Client;
+use crate::gateway::connections::End;
 use crate::gateway::lane::Lane;
 use crate::gateway::stall::Stall;
 use crate::gateway::websocket::Side;
@@ -30,18 +33,18 @@ const LINGER: Duration = Duration::from_mins(1);
 /// How long the two sides have to take leave once they are asked to.
 const FAREWELL: Duration = Duration::from_secs(5);
 
-/// Joins the two sides as soon as both have switched. `websocket`: what holds for them, where they speak that.
+/// Joins the two sides, the client's and the replica's, as soon as both have switched. `websocket`: what holds for them, where they speak that.
 pub fn join(
     worker: &Rc<Worker>,
-    client: OnUpgrade,
-    replica: OnUpgrade,
+    client: &Arc<Client>,
+    sides: (OnUpgrade, OnUpgrade),
     mut claim: Claim,
     websocket: Option<WebSocketSpec>,
 ) {
-    let open = worker.keep_open();
+    let (open, worker, who) = (worker.keep_open(), Rc::clone(worker), Arc::clone(client));
     tokio::task::spawn_local(async move {
         let _open = open;
-        let (Ok(client), Ok(replica)) = tokio::join!(client, replica) else {
+        let (Ok(client), Ok(replica)) = tokio::join!(sides.0, sides.1) else {
             tracing::debug!("a connection ended before it had switched protocols");
             return;
         };
@@ -56,6 +59,10 @@ pub fn join(
                 claim.app().tally().note_closing(why);
             }
             Err(error) => tracing::debug!(%error, "an upgraded connection broke off"),
+        }
+        // Of one that carries others as well, whoever serves it tells.
+        if who.is_stalled() && !who.way().multiplexed {
+            worker.note_end(End::Stalled);
         }
     });
 }

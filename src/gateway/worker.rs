@@ -25,7 +25,7 @@ use crate::app::clock::Millis;
 use crate::app::tally::{self, Tally};
 use crate::app::{clock, meter};
 use crate::config::spec::ClientsSpec;
-use crate::gateway::arrive::arrive;
+use crate::gateway::arrive::{Absent, arrive};
 use crate::gateway::connections::{Connections, End, Full};
 use crate::gateway::listener::{Accepting, BACKLOG};
 use crate::gateway::pool::{Pool, Shared};
@@ -289,8 +289,10 @@ impl Worker {
         let (client, transport) = match arrived {
             Ok(arrived) => arrived,
             Err(error) => {
-                if error.kind() == io::ErrorKind::TimedOut {
-                    self.note_end(End::Idle);
+                match error {
+                    Absent::Silent => self.note_end(End::Idle),
+                    Absent::Late => self.note_end(End::Handshake),
+                    Absent::Broken(_) => {}
                 }
                 tracing::debug!(?peer, %error, "a connection ended before it was one");
                 return;

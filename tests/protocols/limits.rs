@@ -1,5 +1,7 @@
 //! What one client may do, and what it is told beyond.
 
+use std::time::{Duration, Instant};
+
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::Request;
@@ -86,14 +88,21 @@ async fn who_is_amid_a_body_loses_no_answer() {
     let large = "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n";
     let grows = "POST /slow-body HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n989680\r\n";
     let stops = "POST /slow-body HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n123";
-    for (head, status) in [(large, 413), (grows, 413), (stops, 408)] {
+    let mut cases = vec![(large, 413), (grows, 413), (stops, 408)];
+    while let Some((head, status)) = cases.pop() {
         let mut wire = Wire::sent(proxy.address(), head).await;
         if status == 413 {
             wire.send(vec![b'x'; 100_000]).await;
         }
+        let asked = Instant::now();
         assert_eq!(wire.reply().await.status(), status);
         for _ in 0..5 {
             wire.send(vec![b'x'; 10_000]).await;
+        }
+        if asked.elapsed() > Duration::from_secs(1) {
+            // A machine that is so slow may have come after its time, which says nothing.
+            cases.push((head, status));
+            continue;
         }
         assert_eq!(wire.rest().await.expect("no reset"), b"", "{head}");
         wire.finish().await;
@@ -138,10 +147,8 @@ async fn a_connection_carries_so_many_requests() {
     client.send(get("/.pilotlight/health")).await.unwrap();
     client.send(get("/.pilotlight/health")).await.unwrap();
     wait_for_async("the server takes leave", || async { client.is_closed().then_some(()) }).await;
-    Scrape::of(&proxy).await.assert(&[
-        ("pilotlight_connections_ended_total{reason=\"requests\"}", 2.0),
-        ("pilotlight_connections_ended_total{reason=\"idle\"}", 0.0),
-    ]);
+    wait_for_sample(&proxy, "pilotlight_connections_ended_total{reason=\"requests\"}", 2.0).await;
+    Scrape::of(&proxy).await.assert(&[("pilotlight_connections_ended_total{reason=\"idle\"}", 0.0)]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,6 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use crate::certificates::{Authority, connect, shown};
 use crate::h2::{H2, get};
 use crate::support::http::{self, Call};
+use crate::support::metrics::wait_for_sample;
 use crate::support::proxy::{Proxy, Setup};
 use crate::support::wait::wait_for_async;
 use crate::support::wire::Wire;
@@ -156,6 +157,17 @@ async fn who_speaks_http_where_tls_is_spoken_is_told() {
     half.finish().await;
     assert!(half.is_cut().await);
     assert!(authority.connect(secure(&proxy), "localhost", &[]).await.is_ok());
+}
+
+/// It is none of the idle ones, which have nothing to say.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_handshake_has_its_time() {
+    let authority = Authority::new();
+    let proxy = start(&authority, &format!("{PAIR}\nclients: {{header_timeout: 300ms}}")).await;
+    let mut half = Wire::sent(secure(&proxy), b"\x16\x03\x01\x02\x00\x01").await;
+    assert!(half.is_cut().await);
+    wait_for_sample(&proxy, "pilotlight_connections_ended_total{reason=\"handshake\"}", 1.0).await;
+    wait_for_sample(&proxy, "pilotlight_connections_ended_total{reason=\"idle\"}", 0.0).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,6 +3,7 @@
 use futures_util::{SinkExt, StreamExt};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
@@ -172,4 +173,19 @@ async fn an_upgrade_that_is_refused_stays_http() {
     assert_eq!(wire.reply().await.status(), 201, "the connection goes on");
     let without = Call::get(proxy.address(), "/upgrade").header("upgrade", "echo").send().await.unwrap();
     assert_eq!(without.status, 426, "Connection does not name it");
+}
+
+/// It would hold its replica for ever.
+#[tokio::test]
+async fn who_takes_nothing_of_what_comes_back_is_given_up() {
+    let proxy = proxy(&[], "clients: {write_timeout: 500ms}").await;
+    let mut deaf = TcpStream::connect(proxy.address()).await.unwrap();
+    deaf.write_all(ASK.as_bytes()).await.unwrap();
+    // What it says comes back to it.
+    while deaf.write_all(&[0; 8192]).await.is_ok() {}
+    wait_for_sample(&proxy, "pilotlight_connections_ended_total{reason=\"stalled\"}", 1.0).await;
+    wait_for_async("its replica is free", || async {
+        (proxy.only_app().await["in_flight"] == 0).then_some(())
+    })
+    .await;
 }

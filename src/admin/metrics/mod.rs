@@ -132,7 +132,8 @@ impl Collector for Connections {
         }
         let help = "Clients' connections that the proxy has ended: stalled (the client took nothing of an answer for \
             clients.write_timeout), stalled-stream (the same of one answer of HTTP/2, whose connection goes on), idle \
-            (no request came for clients.idle_timeout), requests (it has carried clients.requests_per_connection).";
+            (no request came for clients.idle_timeout), handshake (a TLS handshake or a PROXY header took longer than \
+            clients.header_timeout), requests (it has carried clients.requests_per_connection).";
         let mut family = encoder.encode_descriptor("connections_ended", help, None, MetricType::Counter)?;
         for why in End::ALL {
             family
