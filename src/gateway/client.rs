@@ -4,6 +4,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use http::HeaderValue;
 
@@ -32,6 +33,8 @@ pub struct Client {
     inbound: Mutex<Inbound>,
     /// A request of HTTP/1 is being answered: a further one that has begun to come may take its time.
     busy: AtomicBool,
+    /// It is no HTTP any more.
+    switched: AtomicBool,
 }
 
 impl Client {
@@ -48,7 +51,8 @@ impl Client {
         longest: usize,
     ) -> Arc<Self> {
         let inbound = Mutex::new(Inbound::new(longest));
-        Arc::new(Self { line, peer, reached, way, trusted, inbound, busy: AtomicBool::new(false) })
+        let (busy, switched) = Default::default();
+        Arc::new(Self { line, peer, reached, way, trusted, inbound, busy, switched })
     }
 
     /// Who speaks to us, the client itself or a proxy before this one. Who has come by a Unix socket is on this host.
@@ -81,10 +85,16 @@ impl Client {
         self.line.is_stalled()
     }
 
-    /// Whether it takes nothing just now of what is to be written.
+    /// How long it has been taking nothing of what is to be written.
     #[must_use]
-    pub fn is_blocked(&self) -> bool {
-        self.line.is_blocked()
+    pub fn blocked_for(&self) -> Duration {
+        self.line.blocked_for()
+    }
+
+    /// Whether it is no HTTP any more.
+    #[must_use]
+    pub fn has_switched(&self) -> bool {
+        self.switched.load(Ordering::Relaxed)
     }
 
     /// Where it may be saying something still that nobody reads: see [`Line::linger`].
@@ -123,6 +133,7 @@ impl Client {
 
     /// It is no HTTP from now on.
     pub fn switches(&self) {
+        self.switched.store(true, Ordering::Relaxed);
         self.inbound().forget();
     }
 

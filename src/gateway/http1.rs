@@ -63,7 +63,7 @@ pub async fn serve(
     };
     if client.is_stalled() {
         worker.note_end(End::Stalled);
-    } else if left.get() == 0 {
+    } else if left.get() == 0 && ended.is_ok() && !client.has_switched() {
         worker.note_end(End::Requests);
     }
     if let Err(error) = ended {

@@ -180,8 +180,10 @@ impl<F: Future<Output = ()> + 'static> Executor<F> for Spawn {
         let stall = Stall::new(self.0.patience);
         let watched = Watched { stream: Box::pin(stream), waiting: false, stall };
         tokio::task::spawn_local(async move {
-            // Where the whole connection is not read, that is told once, and not for each.
-            if watched.await == Ended::Untaken && !open.0.client.is_blocked() {
+            let ended = watched.await;
+            // Where the whole connection is not read, that is told once, and not for each: its own time began a little
+            // later.
+            if ended == Ended::Untaken && open.0.client.blocked_for() < open.0.patience / 2 {
                 open.0.worker.note_end(End::StalledStream);
             }
         });

@@ -4,14 +4,14 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use rustix::net::{RecvFlags, Shutdown};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 
-use crate::app::clock;
+use crate::app::clock::{self, Millis};
 use crate::gateway::socket::Socket;
 use crate::gateway::stall::Stall;
 
@@ -28,8 +28,8 @@ pub struct Line {
     socket: Socket,
     /// The client was given up, since it took nothing of what was written.
     stalled: AtomicBool,
-    /// It takes nothing just now.
-    blocked: AtomicBool,
+    /// Since when it takes nothing, in milliseconds of the clock; 0: it does.
+    blocked: AtomicU64,
     /// Readiness was taken away while watching for the end of input: the next read must look for itself.
     reread: AtomicBool,
 }
@@ -54,10 +54,13 @@ impl Line {
         self.stalled.load(Ordering::Relaxed)
     }
 
-    /// Whether the client takes nothing just now of what is to be written, or was given up.
+    /// How long the client has been taking nothing of what is to be written.
     #[must_use]
-    pub fn is_blocked(&self) -> bool {
-        self.blocked.load(Ordering::Relaxed)
+    pub fn blocked_for(&self) -> Duration {
+        match self.blocked.load(Ordering::Relaxed) {
+            0 => Duration::ZERO,
+            since => clock::coarse().since(Millis(since)),
+        }
     }
 
     /// Says that nothing more comes, and takes what is still on its way, for a moment. Where a connection is closed over
@@ -170,7 +173,9 @@ impl LineStream {
             if let Poll::Ready(ready) = socket.poll_write_ready(cx) {
                 ready?;
             } else {
-                self.line.blocked.store(true, Ordering::Relaxed);
+                if self.line.blocked.load(Ordering::Relaxed) == 0 {
+                    self.line.blocked.store(clock::coarse().0, Ordering::Relaxed);
+                }
                 ready!(self.stall.poll_over(cx));
                 self.line.stalled.store(true, Ordering::Relaxed);
                 return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
@@ -179,7 +184,7 @@ impl LineStream {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 written => {
                     self.stall.moved();
-                    self.line.blocked.store(false, Ordering::Relaxed);
+                    self.line.blocked.store(0, Ordering::Relaxed);
                     return Poll::Ready(written);
                 }
             }

@@ -14,7 +14,6 @@ pub mod forward;
 pub mod forwarded;
 pub mod grpc;
 pub mod headers;
-pub mod heard;
 pub mod http1;
 pub mod http2;
 pub mod inbound;

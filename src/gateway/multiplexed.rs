@@ -92,6 +92,8 @@ impl Multiplexed {
                 broken: Cell::new(false),
                 until: Cell::new(Instant::now() + keep),
             });
+            // Those that could not be made would wait for the sweep, with their sockets.
+            of_replica.connections.retain(|other| other.open.get() > 0 || !other.is_closed());
             of_replica.connections.push(Rc::clone(&connection));
             connection
         });
@@ -102,8 +104,8 @@ impl Multiplexed {
     /// Lets go of what is closed or has been idle for long enough.
     pub fn sweep(&self, now: Instant) {
         let is_kept = |connection: &Rc<Connection>| {
-            connection.open.get() + connection.uploads() > 0
-                || (!connection.is_closed() && connection.until.get() > now)
+            let is_used = || connection.uploads() > 0 || connection.until.get() > now;
+            connection.open.get() > 0 || (!connection.is_closed() && is_used())
         };
         self.0.borrow_mut().retain(|_, of_replica| {
             of_replica.connections.retain(is_kept);
@@ -184,7 +186,9 @@ impl Place {
     pub async fn stream(self, upload: Option<Arc<Progress>>) -> io::Result<Option<Stream>> {
         let Self(connection, keep) = &self;
         let many = connection.making.clone().await.map_err(|error| alike(&error))?;
-        connection.usual.set(many.room().clamp(1, STREAMS));
+        if many.room() > 0 {
+            connection.usual.set(many.room().min(STREAMS));
+        }
         if connection.carried.get() + connection.uploads() >= connection.room() {
             return Ok(None);
         }

@@ -1,6 +1,7 @@
 //! The sending side of a connection to a replica, in either HTTP, and how one is made.
 
 use std::cell::{Cell, RefCell};
+use std::error::Error;
 use std::fmt;
 use std::future::poll_fn;
 use std::io;
@@ -9,6 +10,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use futures_util::future::Either;
+use h2::Reason;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::client::conn::{TrySendError, http1, http2};
@@ -19,7 +21,6 @@ use tokio::net::TcpStream;
 use tokio::task::AbortHandle;
 use tokio::time::{interval, timeout};
 
-use crate::gateway::heard::Heard;
 use crate::gateway::multiplexed::Stream;
 use crate::gateway::upload::Upload;
 use crate::runtime::{Address, Endpoint, unix};
@@ -43,8 +44,9 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// The kind of error where a replica does not speak HTTP/2.
 pub const NO_HTTP2: io::ErrorKind = io::ErrorKind::InvalidData;
 
-/// The kind of error where a replica closes a connection of HTTP/2 without a word, which some do that do not speak it.
-pub const NO_WORD: io::ErrorKind = io::ErrorKind::UnexpectedEof;
+/// The kind of error where a replica closes a connection of HTTP/2 before it has a request, as some do that do not speak
+/// it, and others that are ending.
+pub const ENDED: io::ErrorKind = io::ErrorKind::UnexpectedEof;
 
 /// How long a replica may take to say how many streams it has, which is the first that it says, RFC 9113 section 3.4; of
 /// one that has not by then it is not waited for, and one that takes none is as good as none.
@@ -134,7 +136,7 @@ pub async fn connect_http1(endpoint: &Endpoint, keep_case: bool) -> io::Result<h
 /// A new connection for many requests at once, when the replica has said how many, if it does.
 ///
 /// # Errors
-/// The system's; [`NO_HTTP2`], [`NO_WORD`]; and where it takes no request.
+/// The system's; [`NO_HTTP2`], [`ENDED`]; and where it takes no request.
 pub async fn connect_http2(endpoint: &Endpoint) -> io::Result<Many> {
     match &endpoint.address {
         Address::Tcp(address) => {
@@ -166,8 +168,6 @@ async fn handshake_http2<S>(stream: S) -> io::Result<Many>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let heard = Rc::new(Cell::new(false));
-    let stream = TokioIo::new(Heard::new(stream, Rc::clone(&heard)));
     let mut builder = http2::Builder::new(OnThisThread);
     builder
         .initial_stream_window_size(WINDOWS.0)
@@ -175,15 +175,17 @@ where
         .initial_max_send_streams(UNTOLD)
         .max_send_buf_size(SEND_BUFFER)
         .max_header_list_size(HEADERS);
-    let (sender, connection) = builder.handshake(stream).await.map_err(io::Error::other)?;
+    let (sender, connection) = builder.handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
     let connection = Rc::new(RefCell::new(Some(Box::pin(connection))));
-    let shared = Rc::clone(&connection);
+    let (shared, is_other) = (Rc::clone(&connection), Rc::new(Cell::new(false)));
+    let note_other = Rc::clone(&is_other);
     let driver = tokio::task::spawn_local(async move {
         let ended = poll_fn(|cx| match shared.borrow_mut().as_mut() {
             Some(connection) => connection.as_mut().poll(cx),
             None => Poll::Ready(Ok(())),
         });
         if let Err(error) = ended.await {
+            note_other.set(speaks_another(&error));
             tracing::trace!(%error, "upstream connection ended");
         }
         // Who would send on it learns that it has ended.
@@ -193,14 +195,20 @@ where
     let many = Many { sender, room: Box::new(room), driver: driver.abort_handle() };
     let _late_or_told = timeout(SETTINGS_TIMEOUT, many.told()).await;
     if many.sender.is_closed() {
-        // What it has said was no HTTP/2, or it has said nothing.
-        let kind = if heard.get() { NO_HTTP2 } else { NO_WORD };
-        return Err(kind.into());
+        return Err(if is_other.get() { NO_HTTP2 } else { ENDED }.into());
     }
     if many.room() == 0 {
         return Err(io::Error::other("it takes no requests"));
     }
     Ok(many)
+}
+
+/// Whether the other side does not speak HTTP/2, or breaks its rules.
+#[must_use]
+pub fn speaks_another(error: &hyper::Error) -> bool {
+    let source = error.source().and_then(|source| source.downcast_ref::<h2::Error>());
+    let reason = source.filter(|error| error.is_go_away() || error.is_library()).and_then(h2::Error::reason);
+    matches!(reason, Some(Reason::PROTOCOL_ERROR | Reason::FRAME_SIZE_ERROR | Reason::COMPRESSION_ERROR))
 }
 
 /// Runs what hyper spawns beside the worker's own tasks.

@@ -18,7 +18,7 @@ use crate::app::replica::Claim;
 use crate::gateway::ejection;
 use crate::gateway::pool::{Lease, Pool};
 use crate::gateway::respond::Reject;
-use crate::gateway::sender::{self, CONNECT_TIMEOUT, NO_HTTP2, NO_WORD, Sender};
+use crate::gateway::sender::{self, CONNECT_TIMEOUT, ENDED, NO_HTTP2, Sender};
 use crate::gateway::upload::{Progress, Upload};
 use crate::runtime::reach;
 
@@ -144,11 +144,11 @@ impl Exchange {
                 *request = None;
                 Err(Reject::UpstreamTimeout)
             }
-            Ok(Err(error)) if matches!(error.kind(), NO_HTTP2 | NO_WORD) => {
+            Ok(Err(error)) if matches!(error.kind(), NO_HTTP2 | ENDED) => {
                 if !self.speech.guessed {
                     ejection::note_failure(&self.claim);
                 }
-                if error.kind() == NO_WORD {
+                if error.kind() == ENDED {
                     return Err(Reject::UpstreamConnect);
                 }
                 *request = None;
@@ -196,7 +196,7 @@ impl Exchange {
                     tracing::debug!(endpoint = %self.claim.replica().endpoint.address, ?error, "no answer");
                     // A body that broke off is the client's doing and not the replica's.
                     let broken = self.progress.as_ref().and_then(|progress| progress.broken());
-                    let reject = broken.unwrap_or(if error.is_parse() || speaks_another(&error) {
+                    let reject = broken.unwrap_or(if error.is_parse() || sender::speaks_another(&error) {
                         Reject::UpstreamProtocol
                     } else {
                         Reject::UpstreamConnect
@@ -229,13 +229,6 @@ impl Exchange {
         };
         (later > now).then_some(later)
     }
-}
-
-/// Whether the other side does not speak HTTP/2, or breaks its rules.
-fn speaks_another(error: &hyper::Error) -> bool {
-    let source = error.source().and_then(|source| source.downcast_ref::<h2::Error>());
-    let reason = source.filter(|error| error.is_go_away() || error.is_library()).and_then(h2::Error::reason);
-    matches!(reason, Some(Reason::PROTOCOL_ERROR | Reason::FRAME_SIZE_ERROR | Reason::COMPRESSION_ERROR))
 }
 
 /// Whether the replica has said that it has done nothing of the request, and will not, RFC 9113 section 8.7: it has refused
