@@ -14,6 +14,7 @@ pub(crate) mod memory;
 pub(crate) mod metrics;
 pub(crate) mod narrow;
 pub(crate) mod neighbour;
+pub(crate) mod plain;
 pub(crate) mod processes;
 pub(crate) mod proxy;
 pub(crate) mod registry;
