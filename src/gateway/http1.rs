@@ -74,6 +74,7 @@ pub async fn serve(
             worker.unrouted.refused(why);
         }
         tracing::debug!(peer = %client.ip(), %error, "connection ended");
+        // It was told nothing that it could lose.
         if std::error::Error::source(&error).is_some_and(<dyn std::error::Error>::is::<HangUp>) {
             return;
         }

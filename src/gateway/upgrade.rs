@@ -33,7 +33,8 @@ const LINGER: Duration = Duration::from_mins(1);
 /// How long the two sides have to take leave once they are asked to.
 const FAREWELL: Duration = Duration::from_secs(5);
 
-/// Joins the two sides, the client's and the replica's, as soon as both have switched. `websocket`: what holds for them, where they speak that.
+/// Joins the two sides, the client's and the replica's, as soon as both have switched. `websocket`: what holds for them,
+/// where they speak that.
 pub fn join(
     worker: &Rc<Worker>,
     client: &Arc<Client>,

@@ -144,26 +144,26 @@ impl Exchange {
                 *request = None;
                 Err(Reject::UpstreamTimeout)
             }
-            Ok(Err(error)) if matches!(error.kind(), NO_HTTP2 | ENDED) => {
-                if !self.speech.guessed {
-                    ejection::note_failure(&self.claim);
-                }
-                if error.kind() == ENDED {
-                    return Err(Reject::UpstreamConnect);
-                }
-                *request = None;
-                Err(Reject::UpstreamProtocol)
-            }
-            Ok(Err(error)) => Err(self.unconnected(&error)),
-            Err(_elapsed) => Err(self.unconnected(&io::ErrorKind::TimedOut.into())),
+            Ok(Err(error)) => Err(self.unconnected(&error, request)),
+            Err(_elapsed) => Err(self.unconnected(&io::ErrorKind::TimedOut.into(), request)),
         }
     }
 
-    fn unconnected(&self, error: &io::Error) -> Reject {
+    fn unconnected(&self, error: &io::Error, request: &mut Option<Request<Upload>>) -> Reject {
         tracing::debug!(endpoint = %self.claim.replica().endpoint.address, %error, "cannot connect");
-        // Who finds it closed has met with what another has reported.
-        if reach::is_replicas(error) && self.claim.report_unreachable() {
+        let failed = match error.kind() {
+            // It was there, and has not kept to what was asked of it.
+            NO_HTTP2 | ENDED => !self.speech.guessed,
+            // Who finds it closed has met with what another has reported.
+            _ => reach::is_replicas(error) && self.claim.report_unreachable(),
+        };
+        if failed {
             ejection::note_failure(&self.claim);
+        }
+        if error.kind() == NO_HTTP2 {
+            // Nor would the next one of its kind.
+            *request = None;
+            return Reject::UpstreamProtocol;
         }
         Reject::UpstreamConnect
     }

@@ -10,7 +10,7 @@ use memchr::memmem;
 const MOST: usize = 16 * 1024;
 
 /// Bytes of the larger bodies.
-pub(crate) const KILOBYTE: usize = 1024;
+const KILOBYTE: usize = 1024;
 
 const SMALL_ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 3\r\n\r\nok\n";
 
