@@ -1,9 +1,11 @@
 //! `pilotlight serve`: puts the parts together, and hears the signals.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use clap::Args;
@@ -15,12 +17,13 @@ use crate::admin;
 use crate::admin::metrics::{Metrics, Traffic};
 use crate::app::affinity::Secret;
 use crate::cli::{self, ConfigArgs, logging, process_env};
-use crate::config::spec::{Config, EdgeSpec, ListenAddress, ProxySpec};
+use crate::config::spec::{AccessLogSpec, AccessTarget, Config, EdgeSpec, ListenAddress, ProxySpec};
 use crate::config::{self, ConfigErrors};
 use crate::control::certificates::{self, CertificateError, Store};
 use crate::control::hosts::Hosts;
 use crate::control::instance::{Instance, InstanceError};
 use crate::control::{Board, Command, Control};
+use crate::gateway::access_log::{AccessLog, Writing};
 use crate::gateway::listener::Listener;
 use crate::gateway::pool::Shared;
 use crate::gateway::route::RouteTable;
@@ -29,6 +32,9 @@ use crate::runtime;
 
 /// Commands that wait for the control plane.
 const COMMANDS: usize = 16;
+
+/// How long the end of the access log may take to be written: a disk may hang.
+const LAST_LINES: Duration = Duration::from_secs(5);
 
 /// Arguments of `serve`.
 #[derive(Debug, Clone, Args)]
@@ -49,6 +55,8 @@ pub(super) enum StartError {
     Instance(#[from] InstanceError),
     #[error("cannot listen on {address}: {error}{}", hint(address, key, error))]
     Listen { address: ListenAddress, key: &'static str, error: std::io::Error },
+    #[error("cannot write the access log {}: {error}{}", path.display(), log_hint(error))]
+    AccessLog { path: PathBuf, error: std::io::Error },
     #[error("{0}")]
     Certificates(#[from] CertificateError),
     #[error("cannot start: {0}")]
@@ -86,6 +94,18 @@ fn socket_hint(key: &str, error: &std::io::Error) -> String {
     }
 }
 
+/// What to do about an access log that cannot be written.
+fn log_hint(error: &std::io::Error) -> &'static str {
+    match error.kind() {
+        std::io::ErrorKind::NotFound => "; make its folder first",
+        std::io::ErrorKind::PermissionDenied => {
+            "; this user may not write there: choose another path with `access_log`"
+        }
+        std::io::ErrorKind::IsADirectory => "; name a file in it with `access_log`",
+        _ => "",
+    }
+}
+
 /// Serves until told to stop.
 #[must_use]
 pub fn run(args: &ServeArgs) -> ExitCode {
@@ -114,6 +134,7 @@ pub(super) struct Proxy {
     tls: Option<Arc<Store>>,
     admin: std::net::TcpListener,
     admin_address: SocketAddr,
+    access_log: Option<(AccessLog, Writing)>,
 }
 
 impl Proxy {
@@ -123,6 +144,8 @@ impl Proxy {
         raise_open_files();
         let spec = &config.proxy;
         let tls = spec.tls.as_ref().map(|tls| certificates::load(&tls.certificates)).transpose()?;
+        let access_log =
+            spec.access_log.as_ref().map(|log| open_access_log(log, spec.workers)).transpose()?;
         let clear = spec.listen.iter().map(|address| (address, "listen", false));
         let secure = spec.tls.iter().flat_map(|tls| &tls.listen).map(|address| (address, "tls.listen", true));
         let bind = |(address, key, secure): (&ListenAddress, _, _)| {
@@ -141,7 +164,7 @@ impl Proxy {
         let admin = std::net::TcpListener::bind(spec.admin).map_err(refused)?;
         admin.set_nonblocking(true)?;
         let admin_address = admin.local_addr()?;
-        Ok(Self { config, args, instance, listeners, tls, admin, admin_address })
+        Ok(Self { config, args, instance, listeners, tls, admin, admin_address, access_log })
     }
 
     /// Where it listens: the first of the public addresses that has a port, and the admin API's.
@@ -159,7 +182,7 @@ impl Proxy {
     }
 
     async fn serve(self, orders: Option<mpsc::Receiver<Order>>) -> Result<(), StartError> {
-        let Self { config, args, instance, listeners, tls, admin, admin_address } = self;
+        let Self { config, args, instance, listeners, tls, admin, admin_address, access_log } = self;
         let Config { proxy: spec, apps, edge, .. } = config;
         let secure_port = secure_port(&listeners);
         let edge = at_port(edge, secure_port);
@@ -176,7 +199,9 @@ impl Proxy {
         let board = Arc::new(Board::default());
         let routes = Arc::new(ArcSwap::from_pointee(RouteTable::default()));
         let replicas = runtime::of(&spec, &instance.identity);
-        let traffic = Traffic { connections: Arc::default(), unrouted: Arc::default() };
+        let (access_log, writing) = access_log.unzip();
+        let (connections, unrouted) = Default::default();
+        let traffic = Traffic { connections, unrouted, access_log: access_log.clone() };
         let metrics = Arc::new(Metrics::new(Arc::clone(&board), traffic.clone(), &*replicas));
         let mut control = Control::new(replicas, Arc::clone(&routes), Arc::clone(&board));
         if let Some(first) = public(&listeners) {
@@ -198,6 +223,7 @@ impl Proxy {
             unrouted: traffic.unrouted,
             tls: tls.clone().map(certificates::acceptor).transpose()?,
             secret: Secret::of(&instance.identity.key),
+            access_log: access_log.clone(),
         };
         let watching = tls.zip(spec.tls.as_ref()).map(|(store, tls)| {
             tokio::spawn(certificates::watch(store, tls.certificates.clone())).abort_handle()
@@ -205,6 +231,9 @@ impl Proxy {
         let workers = start_workers(spec.workers, &gateway, &listeners)?;
 
         while let Some(Order::Reload) = orders.recv().await {
+            if let Some(log) = &access_log {
+                log.reopen();
+            }
             reload(&args, &spec, secure_port, &commands).await;
         }
         tracing::info!(timeout = ?spec.shutdown_timeout, "stopping: no new connections, what runs may finish");
@@ -231,8 +260,24 @@ impl Proxy {
         if let Some(watching) = watching {
             watching.abort();
         }
+        if let (Some(log), Some(writing)) = (access_log, writing) {
+            let written = tokio::task::spawn_blocking(|| {
+                log.close();
+                writing.join()
+            });
+            if tokio::time::timeout(LAST_LINES, written).await.is_err() {
+                tracing::warn!("the access log takes too long: its last lines are lost");
+            }
+        }
         Ok(())
     }
+}
+
+fn open_access_log(spec: &AccessLogSpec, workers: usize) -> Result<(AccessLog, Writing), StartError> {
+    AccessLog::open(spec, workers).map_err(|error| match &spec.target {
+        AccessTarget::File(path) => StartError::AccessLog { path: path.clone(), error },
+        AccessTarget::Stdout => StartError::System(error),
+    })
 }
 
 fn start_workers(

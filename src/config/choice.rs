@@ -3,7 +3,7 @@
 //! Owns the words, and those that a later version will know: they are refused by name, never passed over.
 
 use super::reader::{Reader, describe};
-use super::spec::{LogFormat, Metric, Protocol, RuntimeKind};
+use super::spec::{AccessFormat, LogFormat, Metric, Protocol, RuntimeKind};
 use super::suggest::nearest;
 use super::table::Value;
 use super::tree::Node;
@@ -67,6 +67,13 @@ impl Value for Protocol {
 impl Value for LogFormat {
     fn read(node: &Node, reader: &mut Reader) -> Option<Self> {
         one_of(node, "log format", &[("text", Self::Text), ("json", Self::Json)], &[], reader)
+    }
+}
+
+impl Value for AccessFormat {
+    fn read(node: &Node, reader: &mut Reader) -> Option<Self> {
+        let words = [("combined", Self::Combined), ("json", Self::Json)];
+        one_of(node, "access log format", &words, &[], reader)
     }
 }
 

@@ -4,6 +4,7 @@
 //! in (`interpolate`), the tree to typed keys (`schema`, `layout`, `table`, `slot` and the kinds of value), and keys to
 //! the configuration as run (`resolve`). Mistakes are collected all the way and shown together.
 
+mod access_log;
 mod affinity;
 mod app;
 mod autoscale;

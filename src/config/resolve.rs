@@ -15,7 +15,7 @@ use super::schema::ProxyFile;
 use super::slot::Slot;
 use super::spec::{Config, DockerSpec, ListenAddress, LogSpec, ProxySpec, RuntimeKind, TlsSpec};
 use super::value::{HostPath, Int, Many, Time};
-use super::{Overrides, edge, listen, tls};
+use super::{Overrides, access_log, edge, listen, tls};
 
 /// The default of `listen`.
 pub(crate) const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8080);
@@ -91,6 +91,7 @@ fn proxy(
             level: log.level.or(LogLevel("info".to_owned())).0,
             format: log.format.get().copied(),
         },
+        access_log: access_log::resolve(&file.access_log, reader),
     }
 }
 

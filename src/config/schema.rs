@@ -5,6 +5,7 @@
 
 use std::net::SocketAddr;
 
+use super::access_log::AccessLog;
 use super::choice::{Instance, LogLevel};
 use super::clients::Peer;
 use super::edge::{Destination, RedirectStatus};
@@ -14,8 +15,8 @@ use super::reader::Reader;
 use super::route::{PathPrefix, RequestPath};
 use super::slot::Slot;
 use super::spec::{
-    Affinity, Command, HostPattern, ListenAddress, LogFormat, Metric, Origin, Protocol, RouteSpec,
-    RuntimeKind, UnknownHost, Volume,
+    AccessFormat, Affinity, Command, HostPattern, ListenAddress, LogFormat, Metric, Origin, Protocol,
+    RouteSpec, RuntimeKind, UnknownHost, Volume,
 };
 use super::suggest::{KeyDoc, Section};
 use super::table::{Table, table};
@@ -58,6 +59,7 @@ table! {
             "Folder with the proxy's identity, by which it knows its containers again";
         shutdown_timeout: AnyTime, "`30s`", "How long a stopping proxy waits for requests that are under way";
         log: LogFile, "", "What is logged, see below";
+        access_log: AccessLog, "none", "A line for each request: a file or `stdout`, or what is below";
     }
 }
 
@@ -285,6 +287,15 @@ table! {
     }
 }
 
+table! {
+    /// A line for each request.
+    AccessLogFile, "access_log" {
+        file: HostPath, "",
+            "File that lines are appended to, or `stdout`. SIGHUP opens it again, for who has moved it away";
+        format: AccessFormat, "combined", "`combined`, as web servers write it, and a little more; `json` one object a line";
+    }
+}
+
 /// The keys that make the form with several apps.
 pub(crate) const FORM: Section = Section {
     name: "",
@@ -317,6 +328,7 @@ pub(crate) const SECTIONS: &[(&str, Section)] = &[
     ("`docker` at the top level", DockerFile::SECTION),
     ("`admin` at the top level", AdminFile::SECTION),
     ("`log` at the top level", LogFile::SECTION),
+    ("`access_log` at the top level", AccessLogFile::SECTION),
 ];
 
 impl AppFile {

@@ -54,6 +54,8 @@ pub struct ProxySpec {
     pub shutdown_timeout: Duration,
     /// What is logged, and how.
     pub log: LogSpec,
+    /// Where a line for each request goes; `None`: nowhere.
+    pub access_log: Option<AccessLogSpec>,
 }
 
 /// What runs the replicas.
@@ -98,6 +100,33 @@ pub struct LogSpec {
 pub enum LogFormat {
     /// For people.
     Text,
+    /// One object a line.
+    Json,
+}
+
+/// Where a line for each request goes, and how it looks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccessLogSpec {
+    /// Where to.
+    pub target: AccessTarget,
+    /// How a line looks.
+    pub format: AccessFormat,
+}
+
+/// Where lines go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AccessTarget {
+    /// Standard output.
+    Stdout,
+    /// A file, absolute, that is appended to.
+    File(PathBuf),
+}
+
+/// How a line of the access log looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AccessFormat {
+    /// As most web servers write it, with host, app and times behind it.
+    Combined,
     /// One object a line.
     Json,
 }

@@ -53,9 +53,19 @@ fn address(text: &str) -> ListenAddress {
 #[test]
 fn fills_in_defaults() {
     let config = read("image: nginx").unwrap();
-    let ProxySpec { listen, workers, runtime, docker, admin, state_dir, shutdown_timeout, log, tls } =
-        config.proxy;
-    assert_eq!((listen, tls), (vec![address("0.0.0.0:8080")], None));
+    let ProxySpec {
+        listen,
+        workers,
+        runtime,
+        docker,
+        admin,
+        state_dir,
+        shutdown_timeout,
+        log,
+        access_log,
+        tls,
+    } = config.proxy;
+    assert_eq!((listen, tls, access_log), (vec![address("0.0.0.0:8080")], None, None));
     assert!(workers >= 1);
     assert_eq!(runtime, RuntimeKind::Docker);
     assert_eq!(docker, DockerSpec::default());

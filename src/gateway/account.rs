@@ -1,17 +1,19 @@
 //! The account of one exchange: settled once, when the exchange has ended, however it came to that. A request
 //! whose client leaves, and whose handler is dropped, is counted like any other.
 
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::StatusCode;
+use http::{StatusCode, request};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use tokio::time::Instant;
 
 use crate::app::tally::{Again, Cut, Refusal, Writer};
+use crate::gateway::access_log::{Entry, Journal};
 use crate::gateway::body::Body;
 use crate::gateway::client::Client;
 use crate::gateway::http2;
@@ -33,13 +35,20 @@ pub struct Account {
     status: Option<StatusCode>,
     /// Who broke the answer off, should it end now.
     cut: Option<Cut>,
+    /// What the access log will say of it, and where.
+    line: Option<(Box<Entry>, Rc<Journal>)>,
 }
 
 impl Account {
     /// An exchange that begins now.
     #[must_use]
     pub fn open(client: Arc<Client>, tally: Rc<Writer>) -> Self {
-        Self { client, tally, started: Instant::now(), status: None, cut: None }
+        Self { client, tally, started: Instant::now(), status: None, cut: None, line: None }
+    }
+
+    /// Its request is to have a line in the access log.
+    pub fn log(&mut self, journal: &Rc<Journal>, head: &request::Parts) {
+        self.line = Some((journal.begin(self.client.ip(), head), Rc::clone(journal)));
     }
 
     /// Who is answered.
@@ -54,15 +63,25 @@ impl Account {
         self.started
     }
 
+    /// Who has sent it, as far as those are believed through whom it has come.
+    pub fn comes_from(&mut self, client: IpAddr) {
+        if let Some((entry, _)) = &mut self.line {
+            entry.comes_from(client);
+        }
+    }
+
     /// Whose it is, is known now.
-    pub fn belongs_to(&mut self, tally: Rc<Writer>) {
+    pub fn belongs_to(&mut self, tally: Rc<Writer>, app: &str) {
         self.tally = tally;
+        if let Some((entry, journal)) = &mut self.line {
+            entry.belongs_to(journal.format(), app);
+        }
     }
 
     /// Its request waits from `since` until the guard is dropped.
     #[must_use]
     pub fn hold(&self, since: Instant) -> Held<'_> {
-        Held { tally: &self.tally, since }
+        Held { account: self, since }
     }
 
     /// An answer begins.
@@ -76,16 +95,26 @@ impl Account {
     }
 
     /// It gets no answer of its app's.
-    pub fn refused(&self, why: Refusal) {
+    pub fn refused(&mut self, why: Refusal) {
         self.tally.refused(why);
+        if let Some((entry, _)) = &mut self.line {
+            entry.because(why.name());
+        }
     }
 }
 
 impl Drop for Account {
     fn drop(&mut self) {
-        self.tally.ended(self.status.map(|status| status.as_u16()), self.started.elapsed());
+        let took = self.started.elapsed();
+        self.tally.ended(self.status.map(|status| status.as_u16()), took);
         if let Some(by) = self.cut {
             self.tally.cut(by);
+        }
+        if let Some((mut entry, journal)) = self.line.take() {
+            if let Some(by) = self.cut {
+                entry.because(by.name());
+            }
+            journal.end(entry, self.status, took);
         }
         if !self.client.way().multiplexed {
             self.client.ends();
@@ -96,13 +125,17 @@ impl Drop for Account {
 /// A request in the hold queue.
 #[derive(Debug)]
 pub struct Held<'a> {
-    tally: &'a Writer,
+    account: &'a Account,
     since: Instant,
 }
 
 impl Drop for Held<'_> {
     fn drop(&mut self) {
-        self.tally.held(self.since.elapsed());
+        let held = self.since.elapsed();
+        self.account.tally.held(held);
+        if let Some((entry, _)) = &self.account.line {
+            entry.held(held);
+        }
     }
 }
 
@@ -152,6 +185,9 @@ impl HttpBody for Accounted {
         let polled = this.poll_piece(cx);
         http2::note_answer(polled.is_ready());
         let frame = ready!(polled);
+        if let (Some((entry, _)), Some(Ok(frame))) = (&mut this.account.line, &frame) {
+            entry.handed_out(frame.data_ref().map_or(0, Bytes::len));
+        }
         if matches!(frame, Some(Err(_))) {
             this.account.cut = Some(Cut::Replica);
         } else if !this.body.is_under_way() && this.rest.is_empty() {

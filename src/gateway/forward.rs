@@ -70,6 +70,9 @@ pub async fn answer(
     // From here on the head stays where it is: what is handed down by value stands once more at each level of what is
     // kept for a request that waits.
     let (mut head, body) = request.into_parts();
+    if let Some(journal) = &worker.journal {
+        account.log(journal, &head);
+    }
     let forwarded = match sight.flaw {
         Some(why) => Err(Reject::BadRequest(why).into()),
         None => forward(&worker, &mut account, &mut head, body).await,
@@ -129,6 +132,8 @@ async fn forward(
 ) -> Result<Response<Body>, Refused> {
     let routes = worker.routes();
     let edge = routes.table.edge();
+    let origin = Origin::of(account.client(), head, &edge.clients);
+    account.comes_from(origin.ip);
     let target = checks::check(head, &edge.clients)?;
     if target.path == HEALTH_PATH && head.method != Method::CONNECT {
         return Ok(respond::text_response(StatusCode::OK, "ok\n"));
@@ -139,7 +144,6 @@ async fn forward(
     }
     let found = routes.table.find(target.host, target.path);
     let found = found.ok_or_else(|| routes.table.miss(target.host))?;
-    let origin = Origin::of(account.client(), head, &edge.clients);
     if let Some(port) = edge.https.redirect
         && !origin.secure
     {
@@ -157,10 +161,10 @@ async fn forward(
         && let Err(wait) = rate.take(origin.ip)
     {
         // What is refused like this is to wake nobody, and to keep nobody awake.
-        account.belongs_to(routes.unrecorded(entry));
+        account.belongs_to(routes.unrecorded(entry), &policy.spec.name);
         return Err(refused(Reject::RateLimited(wait)));
     }
-    account.belongs_to(routes.record(entry, clock::coarse()));
+    account.belongs_to(routes.record(entry, clock::coarse()), &policy.spec.name);
     let way = Way { worker, routes: &routes, entry, account, origin };
     pass_on(way, policy, found.prefix, head, body).await.map_err(refused)
 }

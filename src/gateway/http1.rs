@@ -9,11 +9,11 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 
-use crate::app::tally::Refusal;
 use crate::config::spec::ClientsSpec;
 use crate::gateway::client::Client;
 use crate::gateway::connections::End;
 use crate::gateway::forward::{self, HangUp, Sight};
+use crate::gateway::respond::Reject;
 use crate::gateway::transport::{Tapped, Transport};
 use crate::gateway::worker::{Stopping, Worker};
 
@@ -70,8 +70,8 @@ pub async fn serve(
         if is_idle(&client, &error) {
             worker.note_end(End::Idle);
         }
-        if let Some(why) = refusal(&client, &error) {
-            worker.unrouted.refused(why);
+        if let Some(reject) = refusal(&client, &error) {
+            worker.note_unread(&client, &reject);
         }
         tracing::debug!(peer = %client.ip(), %error, "connection ended");
         // It was told nothing that it could lose.
@@ -88,13 +88,13 @@ fn is_idle(client: &Client, error: &hyper::Error) -> bool {
 }
 
 /// What the parser has refused by itself.
-fn refusal(client: &Client, error: &hyper::Error) -> Option<Refusal> {
+fn refusal(client: &Client, error: &hyper::Error) -> Option<Reject> {
     if error.is_parse_too_large() {
-        Some(Refusal::HeaderTooLarge)
+        Some(Reject::HeaderTooLarge)
     } else if error.is_parse() {
-        Some(Refusal::BadRequest)
+        Some(Reject::BadRequest("no HTTP"))
     } else if client.is_amid_head() && is_late(error) {
-        Some(Refusal::RequestTimeout)
+        Some(Reject::BodyTimeout)
     } else {
         None
     }

@@ -1,6 +1,7 @@
 //! The data plane: moves requests and does nothing else. It never calls a runtime, reads files, resolves names,
 //! or takes a lock that the control plane holds while it waits.
 
+pub mod access_log;
 pub mod account;
 pub mod affinity;
 pub mod arrive;

@@ -46,7 +46,7 @@ pub enum Reject {
     UriTooLong,
     /// A larger body than the app takes.
     BodyTooLarge,
-    /// The rest of the body did not come in time.
+    /// The rest of the request did not come in time.
     BodyTimeout,
     /// The client asks more often than it may; in how long it may again.
     RateLimited(Duration),

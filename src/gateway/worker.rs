@@ -25,13 +25,16 @@ use crate::app::clock::Millis;
 use crate::app::tally::{self, Tally};
 use crate::app::{clock, meter};
 use crate::config::spec::ClientsSpec;
+use crate::gateway::access_log::{AccessLog, Journal};
 use crate::gateway::arrive::{Absent, arrive};
+use crate::gateway::client::Client;
 use crate::gateway::connections::{Connections, End, Full};
 use crate::gateway::listener::{Accepting, BACKLOG};
 use crate::gateway::pool::{Pool, Shared};
+use crate::gateway::respond::{self, Reject};
 use crate::gateway::route::RouteTable;
 use crate::gateway::socket::Socket;
-use crate::gateway::{http1, http2, respond};
+use crate::gateway::{http1, http2};
 
 /// How long a connection that was accepted in the last moment before a stop, or after it, has for its first request.
 const LAST_CHANCE: Duration = Duration::from_secs(1);
@@ -62,6 +65,8 @@ pub struct Gateway {
     pub tls: Option<TlsAcceptor>,
     /// What clients' tokens of their replicas are made with.
     pub secret: Secret,
+    /// Where a line for each request goes.
+    pub access_log: Option<AccessLog>,
 }
 
 /// A worker's socket at one address.
@@ -86,6 +91,8 @@ pub struct Worker {
     pub unrouted: Rc<tally::Writer>,
     /// What clients' tokens of their replicas are made with.
     pub secret: Secret,
+    /// Its part of the access log.
+    pub journal: Option<Rc<Journal>>,
     open: Cell<usize>,
     connections: Arc<Connections>,
     stop: watch::Receiver<Option<Instant>>,
@@ -166,6 +173,7 @@ async fn run(gateway: Gateway, doors: Vec<Door>) -> usize {
         pool: Pool::new(gateway.shared.clone()),
         unrouted: Rc::new(gateway.unrouted.writer()),
         secret: gateway.secret,
+        journal: gateway.access_log.clone().map(Journal::new),
         open: Cell::new(0),
         connections: Arc::clone(&gateway.connections),
         stop: gateway.stop.clone(),
@@ -311,6 +319,15 @@ impl Worker {
             http1::serve(&self, client, transport, &spec, stopping).await;
         }
         drop(of_client);
+    }
+
+    /// A request that could not be read was refused.
+    pub fn note_unread(&self, client: &Client, reject: &Reject) {
+        let Some(why) = reject.refusal() else { return };
+        self.unrouted.refused(why);
+        if let Some(journal) = &self.journal {
+            journal.note_unread(client.ip(), reject.row().0, why.name());
+        }
     }
 
     /// Counts a client's connection that is ended for this reason.

@@ -21,6 +21,7 @@ use prometheus_client::registry::{Registry, Unit};
 use self::apps::Apps;
 use crate::app::tally::Tally;
 use crate::control::Board;
+use crate::gateway::access_log::AccessLog;
 use crate::gateway::connections::{Connections, End, Full};
 use crate::runtime::Runtime;
 
@@ -35,6 +36,8 @@ pub struct Traffic {
     pub connections: Arc<Connections>,
     /// What becomes of requests that match no app.
     pub unrouted: Arc<Tally>,
+    /// Where a line for each request goes.
+    pub access_log: Option<AccessLog>,
 }
 
 /// How it is written down.
@@ -59,6 +62,9 @@ impl Metrics {
         ours.register_collector(Box::new(Build));
         ours.register_collector(Box::new(Apps { board, unrouted: traffic.unrouted }));
         ours.register_collector(Box::new(traffic.connections));
+        if let Some(log) = traffic.access_log {
+            ours.register_collector(Box::new(log));
+        }
         runtime.register(ours);
         Self(registry)
     }
@@ -107,6 +113,15 @@ impl Collector for Build {
         let help = "Always 1; the label says which version runs.";
         let mut family = encoder.encode_descriptor("build_info", help, None, MetricType::Gauge)?;
         family.encode_family(&[("version", env!("CARGO_PKG_VERSION"))])?.encode_gauge(&1_u32)
+    }
+}
+
+impl Collector for AccessLog {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
+        let help = "Lines of the access log that were not written, since its file could not take them, or not in time.";
+        let dropped = ConstCounter::new(self.dropped());
+        let name = "access_log_lines_dropped";
+        dropped.encode(encoder.encode_descriptor(name, help, None, MetricType::Counter)?)
     }
 }
 

@@ -9,10 +9,11 @@ use http::HeaderValue;
 use super::{Format, Metrics, Traffic};
 use crate::app::tally::{Again, Cut, Refusal};
 use crate::app::{App, Policy};
-use crate::config::spec::DockerSpec;
+use crate::config::spec::{AccessFormat, AccessLogSpec, AccessTarget, DockerSpec};
 use crate::config::{Overrides, parse};
 use crate::control::record::{Outcome, Phase, Verdict};
 use crate::control::{Board, View};
+use crate::gateway::access_log::AccessLog;
 use crate::runtime::docker::{DockerRuntime, DockerSettings};
 use crate::runtime::{Identity, Runtime};
 
@@ -43,12 +44,15 @@ fn text(views: Vec<View>, traffic: Traffic, runtime: &dyn Runtime, format: Forma
 }
 
 fn traffic() -> Traffic {
-    Traffic { connections: Arc::default(), unrouted: Arc::default() }
+    Traffic { connections: Arc::default(), unrouted: Arc::default(), access_log: None }
 }
 
 /// Everything that there can be, in the older format.
 async fn all() -> String {
-    let (view, runtime, traffic) = (view("web"), runtime(), traffic());
+    let (view, runtime) = (view("web"), runtime());
+    let spec = AccessLogSpec { target: AccessTarget::Stdout, format: AccessFormat::Json };
+    let (log, _writing) = AccessLog::open(&spec, 1).unwrap();
+    let traffic = Traffic { access_log: Some(log), ..traffic() };
     let (tally, unrouted) = (view.app.tally().writer(), traffic.unrouted.writer());
     tally.ended(Some(200), Duration::from_millis(3));
     tally.cut(Cut::Client);
