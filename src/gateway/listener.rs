@@ -7,13 +7,20 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 
 use crate::config::spec::ListenAddress;
 
 /// Connections that wait to be accepted, for each socket. The kernel's `somaxconn` caps it.
 pub const BACKLOG: i32 = 4096;
+
+/// Asked of a client that has been silent for long, so that one that is gone without a word gives its claim back.
+const KEEPALIVE: TcpKeepalive = TcpKeepalive::new()
+    .with_time(Duration::from_secs(30))
+    .with_interval(Duration::from_secs(10))
+    .with_retries(3);
 
 /// Who may connect to a Unix socket: everybody whom its folder lets in. A server before this one is another user.
 const MODE: u32 = 0o666;
@@ -91,6 +98,9 @@ impl Listener {
 
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = bound(address, true)?;
+    // What is accepted takes these over: none of it need be said of each connection.
+    socket.set_tcp_nodelay(true)?;
+    socket.set_tcp_keepalive(&KEEPALIVE)?;
     socket.listen(BACKLOG)?;
     socket.set_nonblocking(true)?;
     Ok(socket.into())

@@ -12,7 +12,6 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, Cache};
-use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::sync::watch;
 use tokio::task::LocalSet;
@@ -38,12 +37,6 @@ use crate::gateway::{http1, http2};
 
 /// How long a connection that was accepted in the last moment before a stop, or after it, has for its first request.
 const LAST_CHANCE: Duration = Duration::from_secs(1);
-
-/// Asked of a client that has been silent for long, so that one that is gone without a word gives its claim back.
-const KEEPALIVE: TcpKeepalive = TcpKeepalive::new()
-    .with_time(Duration::from_secs(30))
-    .with_interval(Duration::from_secs(10))
-    .with_retries(3);
 
 /// After a failure to accept, such as too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -256,10 +249,6 @@ impl Worker {
     }
 
     fn welcome(self: &Rc<Self>, socket: Socket, peer: Option<SocketAddr>, secure: bool) {
-        if let Socket::Tcp(stream) = &socket {
-            let _best_effort = stream.set_nodelay(true);
-            let _best_effort = SockRef::from(stream).set_tcp_keepalive(&KEEPALIVE);
-        }
         self.connections.accept();
         let most = self.routes().table.edge().clients.connections;
         if self.connections.open() >= most.unwrap_or(self.room) {
