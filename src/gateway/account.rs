@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use crate::app::tally::{Again, Cut, Refusal, Writer};
 use crate::gateway::access_log::{Entry, Journal};
-use crate::gateway::body::Body;
+use crate::gateway::body::{Body, Broken};
 use crate::gateway::client::Client;
 use crate::gateway::http2;
 
@@ -157,7 +157,7 @@ impl Accounted {
         Self { body, rest: Bytes::new(), account }
     }
 
-    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         if self.rest.is_empty() {
             let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
             let large = |frame: &Frame<Bytes>| frame.data_ref().is_some_and(|data| data.len() > PIECE);
@@ -175,12 +175,9 @@ impl Accounted {
 
 impl HttpBody for Accounted {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = Broken;
 
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         let this = self.get_mut();
         let polled = this.poll_piece(cx);
         http2::note_answer(polled.is_ready());

@@ -53,7 +53,7 @@ pub async fn arrive(
     tls: Option<&TlsAcceptor>,
     spec: &ClientsSpec,
 ) -> Result<(Arc<Client>, Transport), Absent> {
-    let (mut peer, mut reached) = (peer, socket.local());
+    let (mut peer, mut reached) = (peer, None);
     let line = Line::new(socket);
     let mut stream = LineStream::new(Arc::clone(&line), spec.write_timeout);
     if spec.proxy_protocol.contains(peer) {

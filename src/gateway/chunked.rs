@@ -1,9 +1,10 @@
-//! The chunks of a request's body, followed as they arrive. The parser reads them too, and takes off their frames; but
-//! it knows no bound for leading zeros, takes white space for nothing, and looks for a trailer's end in a way of its
-//! own. Here is what others could read otherwise told from what they could not.
+//! The chunks of a body, followed as they arrive. A client's are read by the parser too, which takes off their frames;
+//! but it knows no bound for leading zeros, takes white space for nothing, and looks for a trailer's end in a way of its
+//! own. Here is what others could read otherwise told from what they could not. A replica's are read here alone.
 //!
-//! Keeps no data: of a body that is under way there is a line at most.
+//! Keeps no data: of a body that is under way there is a line at most, and its trailers where they are wanted.
 
+use http::{HeaderMap, HeaderName, HeaderValue};
 use memchr::memchr;
 
 use crate::gateway::raw_head;
@@ -41,6 +42,19 @@ pub struct Chunked {
     line: Vec<u8>,
     /// How long the trailers are so far.
     trailers: usize,
+    /// The trailers themselves, where they are wanted.
+    fields: Option<HeaderMap>,
+}
+
+/// What the next bytes are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// So many belong to the frame.
+    Frame(usize),
+    /// So many are data.
+    Data(usize),
+    /// So many belong to the frame, and the body has ended.
+    End(usize),
 }
 
 /// The bytes are no chunks from here on.
@@ -53,6 +67,18 @@ pub struct Broken {
 }
 
 impl Chunked {
+    /// One whose trailers are wanted.
+    #[must_use]
+    pub fn with_trailers() -> Self {
+        Self { fields: Some(HeaderMap::new()), ..Self::default() }
+    }
+
+    /// The trailers, where there are any, once the body has ended.
+    #[must_use]
+    pub fn take_trailers(&mut self) -> Option<HeaderMap> {
+        self.fields.take().filter(|fields| !fields.is_empty())
+    }
+
     /// Goes on with what has arrived. Gives how much of it there was up to the body's end, or nothing where that is
     /// still to come.
     ///
@@ -61,54 +87,68 @@ impl Chunked {
     /// never sees its end.
     pub fn follow(&mut self, bytes: &[u8]) -> Result<Option<usize>, Broken> {
         let mut seen = 0;
-        while let Some(next) = bytes.get(seen) {
-            let broken = |why| Broken { sound: seen, why };
-            match self.at {
-                At::Data(left) => {
-                    let here = (bytes.len() - seen).min(usize::try_from(left).unwrap_or(usize::MAX));
-                    seen += here;
-                    let left = left - here as u64;
-                    self.at = if left == 0 { At::Cr } else { At::Data(left) };
-                }
-                At::Cr | At::Lf => {
-                    let (awaited, then) = if self.at == At::Cr { (b'\r', At::Lf) } else { (b'\n', At::Size) };
-                    if *next != awaited {
-                        return Err(broken("a chunk that does not end where its size says"));
-                    }
-                    seen += 1;
-                    self.at = then;
-                }
-                At::Size | At::Trailer => {
-                    let rest = &bytes[seen..];
-                    let end = memchr(b'\n', rest).map_or(rest.len(), |lf| lf + 1);
-                    let (limit, why) = match self.at {
-                        At::Size => (MAX_LINE, "a chunk's extensions are too long"),
-                        _ => (MAX_TRAILERS - self.trailers, "the trailers are too long"),
-                    };
-                    if self.line.len() + end > limit {
-                        return Err(broken(why));
-                    }
-                    self.line.extend_from_slice(&rest[..end]);
-                    if self.line.ends_with(b"\n") && self.line_ended().map_err(broken)? {
-                        return Ok(Some(seen + end));
-                    }
-                    seen += end;
-                }
+        while seen < bytes.len() {
+            match self.step(&bytes[seen..]) {
+                Ok(Step::Frame(count) | Step::Data(count)) => seen += count,
+                Ok(Step::End(count)) => return Ok(Some(seen + count)),
+                Err(why) => return Err(Broken { sound: seen, why }),
             }
         }
         Ok(None)
+    }
+
+    /// Goes on with the first of some bytes, of which there is at least one.
+    ///
+    /// # Errors
+    /// What is wrong with them; there is nothing more to follow then.
+    pub fn step(&mut self, bytes: &[u8]) -> Result<Step, &'static str> {
+        match self.at {
+            At::Data(left) => {
+                let here = bytes.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+                let left = left - here as u64;
+                self.at = if left == 0 { At::Cr } else { At::Data(left) };
+                Ok(Step::Data(here))
+            }
+            At::Cr | At::Lf => {
+                let (awaited, then) = if self.at == At::Cr { (b'\r', At::Lf) } else { (b'\n', At::Size) };
+                if bytes[0] != awaited {
+                    return Err("a chunk that does not end where its size says");
+                }
+                self.at = then;
+                Ok(Step::Frame(1))
+            }
+            At::Size | At::Trailer => {
+                let end = memchr(b'\n', bytes).map_or(bytes.len(), |lf| lf + 1);
+                let (limit, why) = match self.at {
+                    At::Size => (MAX_LINE, "a chunk's extensions are too long"),
+                    _ => (MAX_TRAILERS - self.trailers, "the trailers are too long"),
+                };
+                if self.line.len() + end > limit {
+                    return Err(why);
+                }
+                self.line.extend_from_slice(&bytes[..end]);
+                if self.line.ends_with(b"\n") && self.line_ended()? {
+                    return Ok(Step::End(end));
+                }
+                Ok(Step::Frame(end))
+            }
+        }
     }
 
     /// A line is whole. Says whether it was the body's last.
     fn line_ended(&mut self) -> Result<bool, &'static str> {
         let line = self.line.strip_suffix(b"\r\n").ok_or("a chunk's line that does not end in CR and LF")?;
         if self.at == At::Size {
-            let size = size(line)?;
+            let size = size(line, self.fields.is_some())?;
             self.at = if size == 0 { At::Trailer } else { At::Data(size) };
         } else if line.is_empty() {
             return Ok(true);
         } else {
             raw_head::check_field(line)?;
+            if let Some(fields) = &mut self.fields {
+                let (name, value) = field(line)?;
+                fields.append(name, value);
+            }
             self.trailers += self.line.len();
         }
         self.line.clear();
@@ -116,8 +156,26 @@ impl Chunked {
     }
 }
 
-/// The size that a line says; extensions, RFC 9112 section 7.1.1, are nobody's business here.
-fn size(line: &[u8]) -> Result<u64, &'static str> {
+/// Without white space behind it, and without zeros before it but the last.
+fn unpadded(line: &[u8]) -> &[u8] {
+    let line = line.trim_ascii_end();
+    let zeros = line.iter().take_while(|byte| **byte == b'0').count();
+    let digits = line[zeros..].iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
+    &line[if digits > 0 { zeros } else { zeros.saturating_sub(1) }..]
+}
+
+/// A trailer whose line has been checked.
+fn field(line: &[u8]) -> Result<(HeaderName, HeaderValue), &'static str> {
+    let colon = memchr(b':', line).expect("it was found when the line was checked");
+    let name = HeaderName::from_bytes(&line[..colon]).map_err(|_| "a trailer's name is too long")?;
+    let value = HeaderValue::from_bytes(line[colon + 1..].trim_ascii()).map_err(|_| "a control character")?;
+    Ok((name, value))
+}
+
+/// The size that a line says; extensions, RFC 9112 section 7.1.1, are nobody's business here. A replica may pad it, as
+/// some servers do: its chunks are not passed on as they are.
+fn size(line: &[u8], padded: bool) -> Result<u64, &'static str> {
+    let line = if padded { unpadded(line) } else { line };
     let len = line.iter().position(|byte| !byte.is_ascii_hexdigit()).unwrap_or(line.len());
     let (digits, extensions) = line.split_at(len);
     if !(1..=MAX_DIGITS).contains(&len) {
@@ -226,6 +284,19 @@ mod tests {
         ] {
             let followed = Chunked::default().follow(bytes.as_bytes()).map_err(|broken| broken.why);
             assert_eq!(followed, Err(why), "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn a_replica_may_pad_its_sizes() {
+        for padded in ["4 ", "4\t ", "00000000000000000004", "0004;a=b ", "4 ;a"] {
+            let bytes = format!("{padded}\r\nwiki\r\n000000000000000000\r\n\r\n");
+            let mut chunked = Chunked::with_trailers();
+            assert_eq!(chunked.follow(bytes.as_bytes()), Ok(Some(bytes.len())), "{padded:?}");
+        }
+        for bad in ["", " ", " 4", "4 4", "x", "10000000000000000"] {
+            let bytes = format!("{bad}\r\nwiki\r\n0\r\n\r\n");
+            assert!(Chunked::with_trailers().follow(bytes.as_bytes()).is_err(), "{bad:?}");
         }
     }
 

@@ -19,14 +19,14 @@ use crate::app::{App, Policy, clock};
 use crate::config::spec::{ClientsSpec, Protocol, UnknownHost};
 use crate::gateway::account::{Account, Accounted};
 use crate::gateway::affinity::Tie;
-use crate::gateway::body::Body;
+use crate::gateway::body::{Answer, Body};
 use crate::gateway::client::Client;
 use crate::gateway::headers::Facts;
 use crate::gateway::pool::Lease;
 use crate::gateway::respond::{self, Reject};
 use crate::gateway::route::Target;
 use crate::gateway::upload::{Limits, Progress, Upload};
-use crate::gateway::upstream::{Exchange, Failed, Speech};
+use crate::gateway::upstream::{Beyond, Exchange, Failed, Parcel, Speech};
 use crate::gateway::worker::{LocalRoutes, Worker};
 use crate::gateway::{connect, forwarded, grpc, headers, redirect, request as checks, rules, upgrade};
 
@@ -185,6 +185,8 @@ async fn pass_on(
     let connecting = head.method == Method::CONNECT;
     let upgrade = if connecting { Some(connect::ask(head)?) } else { headers::upgrade_of(&head.headers) };
     let on_upgrade = upgrade.as_ref().and_then(|_| head.extensions.remove::<OnUpgrade>());
+    // HTTP/1.0 has none, RFC 9110 section 7.8, and the replica is not to take it for one.
+    let upgrade = upgrade.filter(|_| on_upgrade.is_some());
     let (http2, guessed) = match spec.protocol {
         Protocol::Http1 => (false, false),
         Protocol::H2c => (upgrade.is_none(), upgrade.is_some()),
@@ -192,6 +194,7 @@ async fn pass_on(
     };
     let facts = Facts {
         peer: client.ip(),
+        address: client.address().clone(),
         trusted: client.is_trusted(),
         secure: client.way().secure,
         version: head.version,
@@ -216,11 +219,11 @@ async fn pass_on(
     let keep_case = way.routes.table.edge().clients.preserve_header_case;
     let order = Order {
         time: patience.map_or(spec.timeout, |time| time.min(spec.timeout)),
-        speech: Speech { http2, guessed, keep_case },
+        speech: Speech { http2, guessed, beyond: Beyond { keep_case, switches: on_upgrade.is_some() } },
     };
     let (response, lease) = way.send(head, upload, progress, order, &tie).await?;
 
-    let (mut head, incoming) = response.into_parts();
+    let (mut head, answer) = response.into_parts();
     let switching = head.status == StatusCode::SWITCHING_PROTOCOLS;
     // What was asked for may have been a list.
     let speaks_websocket = switching && head.headers.get(UPGRADE).is_some_and(is_websocket);
@@ -235,11 +238,11 @@ async fn pass_on(
         return Err(Reject::UpstreamProtocol);
     }
     if !switching {
-        return Ok(Response::from_parts(head, Body::upstream(incoming, lease)));
+        return Ok(Response::from_parts(head, Body::upstream(answer, lease)));
     }
     // A switch that nobody asked for would leave the client waiting for an answer that never comes.
     let on_upgrade = on_upgrade.ok_or(Reject::UpstreamProtocol)?;
-    let mut response = Response::from_parts(head, incoming);
+    let mut response = Response::from_parts(head, answer);
     let websocket = speaks_websocket.then_some(spec.websocket);
     let sides = (on_upgrade, hyper::upgrade::on(&mut response));
     upgrade::join(worker, client, sides, lease.into_claim(), websocket);
@@ -295,11 +298,6 @@ fn prepare_head(head: &mut request::Parts, policy: &Policy, prefix: usize) -> Re
     Ok(())
 }
 
-/// What stands in the place of a head that is gone.
-fn nothing() -> request::Parts {
-    Request::new(()).into_parts().0
-}
-
 /// One request between its route and its answer.
 struct Way<'a> {
     worker: &'a Rc<Worker>,
@@ -322,11 +320,11 @@ impl Way<'_> {
     async fn send(
         &self,
         head: &mut request::Parts,
-        mut upload: Upload,
+        upload: Upload,
         progress: Option<Arc<Progress>>,
         Order { time, speech }: Order,
         tie: &Tie,
-    ) -> Result<(Response<Incoming>, Lease), Reject> {
+    ) -> Result<(Response<Answer>, Lease), Reject> {
         let entry = self.routes.table.entry(self.entry);
         let spec = &entry.policy.spec;
         let deadline = self.account.started() + time;
@@ -335,8 +333,8 @@ impl Way<'_> {
         let replay = progress.is_none() && head.method.is_idempotent();
         // What a replica of HTTP/2 has refused it has not begun with, whatever it is.
         let keep_head = replay || (speech.http2 && progress.is_none());
+        let mut parcel = Parcel { head, upload, keep: keep_head, sent: false };
         let mut first_hit = None;
-        let mut request = None;
         let mut attempt = 1;
         let mut wish = tie.wish(&self.worker.secret);
         loop {
@@ -352,12 +350,8 @@ impl Way<'_> {
                 keep_alive: spec.keep_alive,
                 fresh: attempt > 1,
             };
-            if request.is_none() {
-                // Not before it is needed: who waits has one head, not two.
-                let head = if keep_head { head.clone() } else { std::mem::replace(head, nothing()) };
-                request = Some(Request::from_parts(head, std::mem::replace(&mut upload, Upload::none())));
-            }
-            let Failed { reject, untouched } = match exchange.run(&mut request).await {
+            parcel.sent = false;
+            let Failed { reject, untouched } = match exchange.run(&mut parcel).await {
                 Ok(answered) => return Ok(answered),
                 Err(failed) => failed,
             };
@@ -365,7 +359,7 @@ impl Way<'_> {
                 return Err(reject);
             }
             // What no replica has had is no more work for the app than it was, however often it is tried.
-            let again = if request.is_some() || (untouched && keep_head) {
+            let again = if !parcel.sent || (untouched && keep_head) {
                 Again::Unsent
             } else if !replay
                 || reject != Reject::UpstreamConnect

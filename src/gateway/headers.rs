@@ -9,6 +9,7 @@ use http::header::{
 };
 use http::uri::{Authority, Scheme};
 use http::{HeaderMap, HeaderName, HeaderValue, Uri, Version, request};
+use memchr::memchr;
 
 use crate::gateway::respond::Reject;
 
@@ -50,6 +51,8 @@ pub fn upgrade_of(headers: &HeaderMap) -> Option<HeaderValue> {
 pub struct Facts {
     /// Who has sent it to us.
     pub peer: IpAddr,
+    /// The same as a header's value.
+    pub address: HeaderValue,
     /// Whether what that says of others is true.
     pub trusted: bool,
     /// Whether it has come by TLS.
@@ -62,18 +65,23 @@ pub struct Facts {
 
 /// Makes a client's headers those that its replica gets.
 pub fn prepare_request(headers: &mut HeaderMap, facts: Facts) {
-    let Facts { peer, trusted, secure, version, upgrade } = facts;
-    let trailers = headers.get(TE).is_some_and(|te| {
-        te.to_str().is_ok_and(|te| te.split(',').any(|t| t.trim().eq_ignore_ascii_case("trailers")))
-    });
-    drop_named(headers);
-    for name in &OF_ONE_HOP {
-        headers.remove(name);
+    let Facts { peer, address, trusted, secure, version, upgrade } = facts;
+    let found = Found::among(headers, trusted);
+    if found.of_one_hop {
+        let trailers = headers.get(TE).is_some_and(|te| {
+            te.to_str().is_ok_and(|te| te.split(',').any(|t| t.trim().eq_ignore_ascii_case("trailers")))
+        });
+        drop_named(headers);
+        for name in &OF_ONE_HOP {
+            headers.remove(name);
+        }
+        if trailers {
+            headers.insert(TE, HeaderValue::from_static("trailers"));
+        }
     }
-    if trailers {
-        headers.insert(TE, HeaderValue::from_static("trailers"));
+    if found.of_framing {
+        plain_framing(headers);
     }
-    plain_framing(headers);
     if let Some(upgrade) = upgrade {
         headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
         headers.insert(UPGRADE, upgrade);
@@ -83,18 +91,20 @@ pub fn prepare_request(headers: &mut HeaderMap, facts: Facts) {
     }
     // Two of ours know each other by it, and a circle is seen in what it grows to, RFC 9110 section 7.6.3.
     headers.append(VIA, via(version));
-    drop_hearsay(headers, trusted);
+    if found.hearsay {
+        drop_hearsay(headers, trusted);
+    }
     let proto = HeaderValue::from_static(if secure { "https" } else { "http" });
     if trusted {
         add_forwarded(headers, peer, &proto);
-        append(headers, &FORWARDED_FOR, &address(peer));
+        append(headers, &FORWARDED_FOR, &address);
         headers.entry(&FORWARDED_PROTO).or_insert(proto);
         if headers.contains_key(&FORWARDED_HOST) {
             return;
         }
     } else {
         // Replaced, not appended.
-        headers.insert(&FORWARDED_FOR, address(peer));
+        headers.insert(&FORWARDED_FOR, address);
         headers.insert(&FORWARDED_PROTO, proto);
     }
     match headers.get(HOST).cloned() {
@@ -193,6 +203,10 @@ pub fn prepare_trailers(trailers: &mut HeaderMap) {
 
 /// Makes a replica's headers those that its client gets. A switch of protocols keeps its `Upgrade`.
 pub fn prepare_response(headers: &mut HeaderMap, switching: bool) {
+    let found = Found::among(headers, true);
+    if !found.of_one_hop && !found.of_framing {
+        return;
+    }
     let upgrade = if switching { headers.remove(UPGRADE) } else { None };
     drop_named(headers);
     if headers.contains_key(TRANSFER_ENCODING) {
@@ -205,6 +219,40 @@ pub fn prepare_response(headers: &mut HeaderMap, switching: bool) {
     if let Some(upgrade) = upgrade {
         headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
         headers.insert(UPGRADE, upgrade);
+    }
+}
+
+/// What there is among headers that does not go on as it is. Most messages have none of it, and each header is then looked
+/// at once.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+struct Found {
+    /// What concerns one hop alone, and what names it.
+    of_one_hop: bool,
+    /// What frames the message.
+    of_framing: bool,
+    /// What a client says of itself.
+    hearsay: bool,
+}
+
+impl Found {
+    fn among(headers: &HeaderMap, trusted: bool) -> Self {
+        let mut found = Self::default();
+        for name in headers.keys().map(HeaderName::as_str) {
+            match name.as_bytes() {
+                // By length first: nearly all fall through that.
+                b"te"
+                | b"expect"
+                | b"upgrade"
+                | b"connection"
+                | b"keep-alive"
+                | b"http2-settings"
+                | b"proxy-connection"
+                | b"proxy-authorization" => found.of_one_hop = true,
+                b"content-length" | b"transfer-encoding" => found.of_framing = true,
+                _ => found.hearsay |= is_hearsay(name, trusted),
+            }
+        }
+        found
     }
 }
 
@@ -223,7 +271,7 @@ fn drop_hearsay(headers: &mut HeaderMap, trusted: bool) {
 /// CGI and WSGI make an underscore of `-`, and so take `x_real_ip` for `x-real-ip`.
 fn is_hearsay(name: &str, trusted: bool) -> bool {
     let says_who = |name: &str| name.starts_with("x-forwarded-") || matches!(name, "forwarded" | "x-real-ip");
-    if !name.contains('_') {
+    if memchr(b'_', name.as_bytes()).is_none() {
         return !trusted && says_who(name);
     }
     let name = name.replace('_', "-");
@@ -252,10 +300,6 @@ fn tokens(headers: &HeaderMap) -> impl Iterator<Item = &str> {
     lines.flat_map(|line| line.split(',')).map(str::trim).filter(|token| !token.is_empty())
 }
 
-fn address(client: IpAddr) -> HeaderValue {
-    HeaderValue::from_str(&client.to_canonical().to_string()).expect("an address is visible ASCII")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -270,7 +314,8 @@ mod tests {
 
     fn facts(upgrade: Option<HeaderValue>) -> Facts {
         let (peer, version) = ([127, 0, 0, 1].into(), Version::HTTP_11);
-        Facts { peer, trusted: false, secure: false, version, upgrade }
+        let address = HeaderValue::from_static("127.0.0.1");
+        Facts { peer, address, trusted: false, secure: false, version, upgrade }
     }
 
     #[test]
@@ -286,7 +331,11 @@ mod tests {
             ("via", "1.1 other"),
         ]);
         let (peer, version) = ("2001:db8::1".parse().unwrap(), Version::HTTP_2);
-        prepare_request(&mut map, Facts { peer, trusted: true, secure: false, version, upgrade: None });
+        let address = HeaderValue::from_static("2001:db8::1");
+        prepare_request(
+            &mut map,
+            Facts { peer, address, trusted: true, secure: false, version, upgrade: None },
+        );
         let expected = headers(&[
             ("host", "a.example"),
             ("x-forwarded-for", "192.0.2.1, 10.0.0.2, 2001:db8::1"),
@@ -297,6 +346,28 @@ mod tests {
             ("via", "2.0 pilotlight"),
         ]);
         assert_eq!(map, expected);
+    }
+
+    #[test]
+    fn what_is_looked_for_at_once_is_what_is_looked_for_one_by_one() {
+        let among = |name: &HeaderName| {
+            Found::among(&HeaderMap::from_iter([(name.clone(), HeaderValue::from_static("1"))]), false)
+        };
+        for name in OF_ONE_HOP.iter().chain([&CONNECTION]) {
+            assert_eq!(among(name), Found { of_one_hop: true, ..Found::default() }, "{name}");
+        }
+        for name in &OF_FRAMING {
+            assert_eq!(among(name), Found { of_framing: true, ..Found::default() }, "{name}");
+        }
+        for name in
+            ["x-forwarded-for", "forwarded", "x-real-ip", "x_real_ip", "content_length", "proxy_connection"]
+        {
+            let name = HeaderName::from_static(name);
+            assert_eq!(among(&name), Found { hearsay: true, ..Found::default() }, "{name}");
+        }
+        for name in ["x-forwarded", "accept", "host", "x_other", "trailer"] {
+            assert_eq!(among(&HeaderName::from_static(name)), Found::default(), "{name}");
+        }
     }
 
     #[test]

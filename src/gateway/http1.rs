@@ -7,7 +7,7 @@ use http::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 
 use crate::config::spec::ClientsSpec;
 use crate::gateway::client::Client;
@@ -41,15 +41,16 @@ pub async fn serve(
     });
     let mut builder = http1::Builder::new();
     builder
-        .timer(TokioTimer::new())
-        .header_read_timeout(spec.idle_timeout)
+        // Silence is the tap's to notice: the parser would set a timer for each request.
+        .header_read_timeout(None)
         .max_header_size(spec.header_bytes)
         .max_buf_size(spec.header_bytes + BEHIND)
         .preserve_header_case(spec.preserve_header_case);
     if spec.headers > FIELDS {
         builder.max_headers(spec.headers);
     }
-    let io = TokioIo::new(Tapped::new(transport, Arc::clone(&client), spec.header_timeout));
+    let tapped = Tapped::new(transport, Arc::clone(&client), spec.header_timeout, spec.idle_timeout);
+    let io = TokioIo::new(tapped);
     let ended = {
         let connection = builder.serve_connection(io, service).with_upgrades();
         let mut connection = std::pin::pin!(connection);
@@ -63,13 +64,12 @@ pub async fn serve(
     };
     if client.is_stalled() {
         worker.note_end(End::Stalled);
+    } else if client.has_fallen_idle() {
+        worker.note_end(End::Idle);
     } else if left.get() == 0 && ended.is_ok() && !client.has_switched() {
         worker.note_end(End::Requests);
     }
     if let Err(error) = ended {
-        if is_idle(&client, &error) {
-            worker.note_end(End::Idle);
-        }
         if let Some(reject) = refusal(&client, &error) {
             worker.note_unread(&client, &reject);
         }
@@ -80,11 +80,6 @@ pub async fn serve(
         }
     }
     client.linger().await;
-}
-
-/// Whether no request has begun for too long.
-fn is_idle(client: &Client, error: &hyper::Error) -> bool {
-    error.is_timeout() && !is_late(error) && !client.inbound().is_midway()
 }
 
 /// What the parser has refused by itself.

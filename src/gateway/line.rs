@@ -111,8 +111,16 @@ impl Line {
         }
         loop {
             ready!(self.socket.poll_read_ready(cx))?;
+            let room = buf.remaining();
             match self.socket.try_read_buf(buf) {
-                Ok(_) => return Poll::Ready(Ok(())),
+                Ok(read) => {
+                    // Nothing is left, and asking for it would be a call for nothing. What has come since is told anew:
+                    // by nobody else than this thread, so it cannot be forgotten here.
+                    if (1..room).contains(&read) {
+                        self.socket.forget_readable();
+                    }
+                    return Poll::Ready(Ok(()));
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return Poll::Ready(Err(error)),
             }

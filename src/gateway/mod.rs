@@ -22,6 +22,7 @@ pub mod lane;
 pub mod line;
 pub mod listener;
 pub mod multiplexed;
+pub mod outbound;
 pub mod pool;
 pub mod proxy_protocol;
 pub mod raw_head;

@@ -8,17 +8,20 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use dashmap::DashMap;
-use hyper::client::conn::http1::SendRequest;
+
 use tokio::time::Instant;
 
 use crate::app::App;
+use crate::app::clock::{self, Millis};
 use crate::app::replica::{Claim, Replica};
 use crate::gateway::multiplexed::Multiplexed;
-use crate::gateway::sender::Sender;
-use crate::gateway::upload::{Progress, Upload};
+use crate::gateway::outbound::{Connection, Framing};
+use crate::gateway::sender::{Http1, Sender};
+use crate::gateway::upload::Progress;
 use crate::runtime::Address;
 
 /// Most idle connections a worker keeps to one replica; what is above closes.
@@ -32,9 +35,9 @@ type Idle = Vec<Parked>;
 
 #[derive(Debug)]
 struct Parked {
-    sender: SendRequest<Upload>,
+    sender: Http1,
     generation: u32,
-    until: Instant,
+    until: Millis,
 }
 
 /// The connections that workers share, by the replica's key.
@@ -51,6 +54,8 @@ struct Own {
 /// One worker's pool.
 #[derive(Debug)]
 pub struct Pool {
+    /// Tells it from other workers'.
+    id: u64,
     own: RefCell<HashMap<u64, Own>>,
     shared: Shared,
     multiplexed: Multiplexed,
@@ -72,8 +77,15 @@ impl Pool {
     /// A pool that shares with the other workers' where it has to.
     #[must_use]
     pub fn new(shared: Shared) -> Rc<Self> {
-        let multiplexed = Multiplexed::default();
-        Rc::new(Self { own: RefCell::default(), shared, multiplexed, sweeping: Cell::new(false) })
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let (id, multiplexed) = (NEXT.fetch_add(1, Ordering::Relaxed), Multiplexed::default());
+        Rc::new(Self { id, own: RefCell::default(), shared, multiplexed, sweeping: Cell::new(false) })
+    }
+
+    /// What tells it from other workers'.
+    #[must_use]
+    pub fn id(&self) -> u64 {
+        self.id
     }
 
     /// This worker's connections of HTTP/2.
@@ -83,17 +95,17 @@ impl Pool {
         &self.multiplexed
     }
 
-    /// An idle connection for this claim, the freshest first. It may turn out to be closed.
+    /// An idle connection for this claim, the freshest first, and those of this worker before others. It may turn out to
+    /// be closed.
     #[must_use]
-    pub fn take(&self, claim: &Claim) -> Option<SendRequest<Upload>> {
+    pub fn take(&self, claim: &Claim) -> Option<Http1> {
         let key = claim.replica().key;
-        let now = Instant::now();
-        let fit = |parked: &Parked| {
-            parked.generation == claim.generation() && parked.until > now && !parked.sender.is_closed()
-        };
+        let now = clock::coarse();
         let take = |idle: &mut Idle| {
-            while let Some(parked) = idle.pop() {
-                if fit(&parked) {
+            while let Some(last) = idle.len().checked_sub(1) {
+                let ours = idle.iter().rposition(|parked| parked.sender.is_at(self.id));
+                let mut parked = idle.remove(ours.unwrap_or(last));
+                if parked.generation == claim.generation() && parked.until > now && parked.sender.is_fit() {
                     return Some(parked.sender);
                 }
             }
@@ -106,11 +118,12 @@ impl Pool {
         }
     }
 
-    fn put(self: &Rc<Self>, claim: &Claim, sender: SendRequest<Upload>, keep: Duration) {
-        if sender.is_closed() || claim.replica().gate().generation() != claim.generation() {
+    fn put(self: &Rc<Self>, claim: &Claim, mut sender: Http1, keep: Duration) {
+        if !sender.is_through() || claim.replica().gate().generation() != claim.generation() {
             return;
         }
-        let parked = Parked { sender, generation: claim.generation(), until: Instant::now() + keep };
+        let until = clock::coarse().after(keep);
+        let parked = Parked { sender, generation: claim.generation(), until };
         let key = claim.replica().key;
         let park = |idle: &mut Idle| {
             if idle.len() < MAX_IDLE {
@@ -137,15 +150,18 @@ impl Pool {
     async fn sweep(self: Rc<Self>) {
         loop {
             tokio::time::sleep(SWEEP).await;
-            let now = Instant::now();
+            let now = clock::coarse();
             let keep = |idle: &mut Idle| {
-                idle.retain(|parked| parked.until > now && !parked.sender.is_closed());
+                idle.retain_mut(|parked| {
+                    parked.sender.slim();
+                    parked.until > now && parked.sender.is_fit()
+                });
                 !idle.is_empty()
             };
             // Of an app whose requests a reload has bounded nobody would take them, and they would occupy it.
             self.own.borrow_mut().retain(|_, own| !is_shared(&own.app) && keep(&mut own.idle));
             self.shared.0.retain(|_, idle| keep(idle));
-            self.multiplexed.sweep(now);
+            self.multiplexed.sweep(Instant::now());
             if self.own.borrow().is_empty() && self.shared.0.is_empty() && self.multiplexed.is_empty() {
                 self.sweeping.set(false);
                 return;
@@ -177,13 +193,34 @@ impl Lease {
 
     /// The answer is complete: the connection can be used again, then the claim. An answer that came before the
     /// end of its request leaves the connection in the middle of an upload, of no more use.
-    pub fn give_back(self) {
+    pub fn give_back(mut self) {
+        if let Some(connection) = self.connection() {
+            connection.let_go();
+        }
         if let (Some(keep), Sender::Http1(sender)) = (self.keep, self.sender)
             && self.upload.is_none_or(|upload| upload.done())
         {
             self.pool.put(&self.claim, sender, keep);
         }
         drop(self.claim);
+    }
+
+    /// The connection that the answer comes by, where the answer's parser does not have it.
+    #[must_use]
+    pub fn connection(&mut self) -> Option<&mut Connection> {
+        match &mut self.sender {
+            Sender::Http1(Http1::Own(connection)) => Some(connection),
+            _ => None,
+        }
+    }
+
+    /// What is still to come of the answer, where that is known here.
+    #[must_use]
+    pub fn framing(&self) -> Option<&Framing> {
+        match &self.sender {
+            Sender::Http1(Http1::Own(connection)) => Some(connection.framing()),
+            _ => None,
+        }
     }
 
     /// Whose answer it is.

@@ -1,4 +1,5 @@
-//! The sending side of a connection to a replica, in either HTTP, and how one is made.
+//! The sending side of a connection to a replica, and how one is made: our own for HTTP/1.1, and hyper's for HTTP/2, for
+//! what becomes something else than HTTP, and for names that keep their case.
 
 use std::cell::{Cell, RefCell};
 use std::error::Error;
@@ -22,6 +23,7 @@ use tokio::task::AbortHandle;
 use tokio::time::{interval, timeout};
 
 use crate::gateway::multiplexed::Stream;
+use crate::gateway::outbound::Connection;
 use crate::gateway::upload::Upload;
 use crate::runtime::{Address, Endpoint, unix};
 
@@ -100,21 +102,64 @@ impl fmt::Debug for Many {
 #[derive(Debug)]
 pub enum Sender {
     /// One request at a time.
-    Http1(http1::SendRequest<Upload>),
+    Http1(Http1),
     /// One of many at a time.
     Http2(Stream),
 }
 
-impl Sender {
-    /// Sends a request. One that was not sent comes back with the error.
-    pub fn send(
-        &mut self,
-        request: Request<Upload>,
-    ) -> impl Future<Output = Result<Response<Incoming>, TrySendError<Request<Upload>>>> {
+/// A connection for one request after the other.
+#[derive(Debug)]
+pub enum Http1 {
+    /// Spoken by our own hand.
+    Own(Box<Connection>),
+    /// Spoken by hyper.
+    Hyper(http1::SendRequest<Upload>),
+}
+
+impl Http1 {
+    /// Whether an idle one is there still, as far as is known here.
+    #[must_use]
+    pub fn is_fit(&mut self) -> bool {
         match self {
-            Self::Http1(sender) => Either::Left(sender.try_send_request(request)),
-            Self::Http2(stream) => Either::Right(stream.sender().try_send_request(request)),
+            Self::Own(connection) => connection.is_fit(),
+            Self::Hyper(sender) => !sender.is_closed(),
         }
+    }
+
+    /// Whether the thread of the pool with this number hears of it, as far as is known here.
+    #[must_use]
+    pub fn is_at(&self, pool: u64) -> bool {
+        match self {
+            Self::Own(connection) => connection.home == pool,
+            Self::Hyper(_) => true,
+        }
+    }
+
+    /// It is idle for a while: what it has taken for more is given back.
+    pub fn slim(&mut self) {
+        if let Self::Own(connection) = self {
+            connection.slim();
+        }
+    }
+
+    /// Whether the last exchange has left it in order.
+    #[must_use]
+    pub fn is_through(&mut self) -> bool {
+        match self {
+            Self::Own(connection) => connection.is_through(),
+            Self::Hyper(sender) => !sender.is_closed(),
+        }
+    }
+}
+
+/// Sends a request by hyper. One that was not sent comes back with the error.
+pub fn send(
+    sender: Either<&mut http1::SendRequest<Upload>, &mut Stream>,
+    request: Request<Upload>,
+) -> impl Future<Output = Result<Response<Incoming>, TrySendError<Request<Upload>>>> {
+    match sender {
+        Either::Left(sender) => Either::Left(sender.try_send_request(request)),
+        Either::Right(stream) => Either::Right(stream.sender().try_send_request(request)),
     }
 }
 

@@ -6,7 +6,9 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::{Instant, Sleep, sleep, sleep_until};
+
+use crate::app::clock::{self, Millis};
 
 /// The clock of who waits for another to move.
 ///
@@ -47,12 +49,60 @@ impl Stall {
     }
 }
 
+/// The clock of who is quiet, which somebody else keeps: it looks when there is reason to, and costs nothing between.
+#[derive(Debug)]
+pub struct Patrol {
+    patience: Duration,
+    round: Option<Pin<Box<Sleep>>>,
+}
+
+impl Patrol {
+    /// A clock that is over after `patience`.
+    #[must_use]
+    pub const fn new(patience: Duration) -> Self {
+        Self { patience, round: None }
+    }
+
+    /// Ready where `quiet_since` has been so for as long as there is patience.
+    pub fn poll_over(&mut self, cx: &mut Context<'_>, quiet_since: impl Fn() -> Option<Millis>) -> Poll<()> {
+        let round = self.round.get_or_insert_with(|| Box::pin(sleep(self.patience)));
+        while round.as_mut().poll(cx).is_ready() {
+            let quiet = quiet_since().map_or(Duration::ZERO, |since| clock::coarse().since(since));
+            if quiet >= self.patience {
+                return Poll::Ready(());
+            }
+            round.as_mut().reset(Instant::now() + self.patience.saturating_sub(quiet));
+        }
+        Poll::Pending
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use futures_util::poll;
     use std::future::poll_fn;
     use tokio::time::advance;
+
+    #[tokio::test(start_paused = true)]
+    async fn who_was_busy_is_waited_for_from_then_on() {
+        const PATIENCE: Duration = Duration::from_secs(75);
+        let since = std::cell::Cell::new(Some(clock::now()));
+        let mut patrol = Patrol::new(PATIENCE);
+        let mut poll = async || poll!(poll_fn(|cx| patrol.poll_over(cx, || since.get())));
+        for _ in 0..3 {
+            assert!(poll().await.is_pending());
+            since.set(None);
+            advance(2 * PATIENCE).await;
+            assert!(poll().await.is_pending(), "it is busy, for however long");
+            since.set(Some(clock::now()));
+            advance(PATIENCE / 2).await;
+        }
+        let quiet = clock::now();
+        since.set(Some(quiet));
+        poll_fn(|cx| patrol.poll_over(cx, || since.get())).await;
+        assert_eq!(clock::now().since(quiet), PATIENCE);
+    }
 
     #[tokio::test(start_paused = true)]
     async fn each_piece_counts_anew() {

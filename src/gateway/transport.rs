@@ -13,7 +13,7 @@ use tokio_rustls::server::TlsStream;
 use crate::gateway::client::Client;
 use crate::gateway::line::LineStream;
 use crate::gateway::respond;
-use crate::gateway::stall::Stall;
+use crate::gateway::stall::{Patrol, Stall};
 
 /// A client's bytes.
 #[derive(Debug)]
@@ -81,13 +81,29 @@ pub struct Tapped {
     broken: bool,
     /// Runs while a head has begun and not come to its end.
     head: Stall,
+    /// Goes off now and then, to see how long there has been no request at all.
+    idle: Patrol,
 }
 
 impl Tapped {
-    /// The bytes of this client, whose heads may take `header_timeout` each from their first byte to their last.
+    /// The bytes of this client, whose heads may take `header_timeout` each from their first byte to their last, and who
+    /// may be silent for `idle_timeout` between two requests: to the parser it has then ended.
     #[must_use]
-    pub fn new(transport: Transport, client: Arc<Client>, header_timeout: Duration) -> Self {
-        Self { transport, client, broken: false, head: Stall::new(header_timeout) }
+    pub fn new(
+        transport: Transport,
+        client: Arc<Client>,
+        header_timeout: Duration,
+        idle_timeout: Duration,
+    ) -> Self {
+        let (head, idle) = (Stall::new(header_timeout), Patrol::new(idle_timeout));
+        Self { transport, client, broken: false, head, idle }
+    }
+
+    /// Nothing comes. The parser asks once, while it answers a request, and not again when it has.
+    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.idle.poll_over(cx, || self.client.quiet_since()));
+        self.client.falls_idle();
+        Poll::Ready(Ok(()))
     }
 
     /// The head has not come in time, which the parser would not say.
@@ -135,7 +151,7 @@ impl AsyncRead for Tapped {
             Poll::Pending if this.client.is_amid_head() => this.poll_late(cx),
             Poll::Pending => {
                 this.head.moved();
-                Poll::Pending
+                this.poll_idle(cx)
             }
         }
     }
@@ -143,7 +159,10 @@ impl AsyncRead for Tapped {
 
 impl AsyncWrite for Tapped {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().transport).poll_write(cx, buf)
+        let this = self.get_mut();
+        let written = ready!(Pin::new(&mut this.transport).poll_write(cx, buf));
+        this.client.takes();
+        Poll::Ready(written)
     }
 
     fn poll_write_vectored(
@@ -151,7 +170,10 @@ impl AsyncWrite for Tapped {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().transport).poll_write_vectored(cx, bufs)
+        let this = self.get_mut();
+        let written = ready!(Pin::new(&mut this.transport).poll_write_vectored(cx, bufs));
+        this.client.takes();
+        Poll::Ready(written)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -164,5 +186,69 @@ impl AsyncWrite for Tapped {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.get_mut().transport).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::poll;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::UnixStream;
+    use tokio::time::advance;
+
+    use super::*;
+    use crate::gateway::client::Way;
+    use crate::gateway::line::Line;
+    use crate::gateway::socket::Socket;
+
+    const IDLE: Duration = Duration::from_secs(75);
+    const UNTAKEN: Duration = Duration::from_hours(1);
+
+    fn tapped() -> (Tapped, Arc<Client>, UnixStream) {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let line = Line::new(Socket::Unix(ours));
+        let way = Way { secure: false, multiplexed: false };
+        let client = Client::new(Arc::clone(&line), None, None, way, false, 64 * 1024);
+        let transport = Transport::Clear(LineStream::new(line, UNTAKEN));
+        (Tapped::new(transport, Arc::clone(&client), IDLE, IDLE), client, theirs)
+    }
+
+    /// Whether it is read for as long as anybody is waited for.
+    async fn goes_on(tapped: &mut Tapped) -> bool {
+        for _ in 0..3 {
+            if poll!(Box::pin(tapped.read(&mut [0]))).is_ready() {
+                return false;
+            }
+            advance(IDLE).await;
+        }
+        poll!(Box::pin(tapped.read(&mut [0]))).is_pending()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_takes_its_time_over_an_answer_is_not_idle() {
+        let (mut tapped, client, mut reader) = tapped();
+        let mut sent = 0;
+        while poll!(Box::pin(tapped.write(&[0; 8192]))).is_ready() {
+            sent += 1;
+        }
+        assert!(goes_on(&mut tapped).await, "the rest of it waits to be taken");
+        let mut all = vec![0; sent * 8192];
+        reader.read_exact(&mut all).await.unwrap();
+        tapped.write_all(&[0]).await.unwrap();
+        assert!(poll!(Box::pin(tapped.read(&mut [0]))).is_pending(), "its silence begins now");
+        advance(2 * IDLE).await;
+        assert_eq!(tapped.read(&mut [0]).await.unwrap(), 0);
+        assert!(client.has_fallen_idle());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_answered_and_what_is_no_http_is_not_idle() {
+        let (mut tapped, client, _silent) = tapped();
+        client.begins();
+        assert!(goes_on(&mut tapped).await, "it is answered");
+        client.ends();
+        client.switches();
+        assert!(goes_on(&mut tapped).await, "it is no HTTP any more");
+        assert!(!client.has_fallen_idle());
     }
 }

@@ -2,23 +2,28 @@
 //! received. Says how it failed, and whether the request may be sent again.
 
 use std::error::Error;
+use std::future::poll_fn;
 use std::io;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::{Poll, ready};
 use std::time::Duration;
 
+use futures_util::future::Either;
 use h2::Reason;
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
-use http::{Request, Response};
-use hyper::body::Incoming;
+use http::{Request, Response, request};
 use tokio::time::Instant;
 
 use crate::app::clock;
 use crate::app::replica::Claim;
+use crate::gateway::body::Answer;
 use crate::gateway::ejection;
+use crate::gateway::outbound::{self, Alarm, Failure};
 use crate::gateway::pool::{Lease, Pool};
 use crate::gateway::respond::Reject;
-use crate::gateway::sender::{self, CONNECT_TIMEOUT, ENDED, NO_HTTP2, Sender};
+use crate::gateway::sender::{self, CONNECT_TIMEOUT, ENDED, Http1, NO_HTTP2, Sender};
 use crate::gateway::upload::{Progress, Upload};
 use crate::runtime::reach;
 
@@ -43,6 +48,39 @@ pub struct Exchange {
     pub fresh: bool,
 }
 
+/// A request on its way to whichever replica it may be.
+#[derive(Debug)]
+pub struct Parcel<'a> {
+    /// Its head, which stays where it is while it can be sent again.
+    pub head: &'a mut request::Parts,
+    /// Its body.
+    pub upload: Upload,
+    /// It may be sent a second time, so its head is to be kept whoever has got it.
+    pub keep: bool,
+    /// Somebody may have got a part of it.
+    pub sent: bool,
+}
+
+impl Parcel<'_> {
+    /// The request, for who takes it as a whole.
+    fn hand_over(&mut self) -> Request<Upload> {
+        self.sent = true;
+        let head = if self.keep { self.head.clone() } else { std::mem::replace(self.head, nothing()) };
+        Request::from_parts(head, std::mem::replace(&mut self.upload, Upload::none()))
+    }
+
+    /// It was not sent.
+    fn take_back(&mut self, request: Request<Upload>) {
+        self.sent = false;
+        (*self.head, self.upload) = request.into_parts();
+    }
+}
+
+/// What stands in the place of a head that is gone.
+fn nothing() -> request::Parts {
+    Request::new(()).into_parts().0
+}
+
 /// Why an exchange has given no answer.
 #[derive(Debug)]
 pub struct Failed {
@@ -65,66 +103,89 @@ pub struct Speech {
     pub http2: bool,
     /// Which HTTP it is was guessed from what the client says: a wrong guess is no failure of the replica's.
     pub guessed: bool,
+    /// What is for hyper to do.
+    pub beyond: Beyond,
+}
+
+/// What our own connections do not do.
+#[derive(Debug, Clone, Copy)]
+pub struct Beyond {
     /// Header names of HTTP/1 go as their sender has written them.
     pub keep_case: bool,
+    /// The connection may become something else than HTTP.
+    pub switches: bool,
 }
 
 impl Exchange {
-    /// Takes the request, sends it and waits for the answer's head. A request that provably was not sent is put back.
+    /// Sends the request and waits for the answer's head.
     ///
     /// # Errors
     /// [`Failed`] where nothing came of it.
-    pub async fn run(
-        self,
-        request: &mut Option<Request<Upload>>,
-    ) -> Result<(Response<Incoming>, Lease), Failed> {
+    pub async fn run(self, parcel: &mut Parcel<'_>) -> Result<(Response<Answer>, Lease), Failed> {
         if self.speech.http2 {
-            return self.run_http2(request).await;
+            return self.run_http2(parcel).await;
         }
         while !self.fresh
-            && let Some(mut sender) = self.pool.take(&self.claim)
+            && let Some(mut kept) = self.pool.take(&self.claim)
         {
-            let ready = tokio::time::timeout_at(self.deadline, sender.ready()).await;
-            if !matches!(ready, Ok(Ok(()))) {
-                continue;
+            if self.speech.beyond.switches && matches!(kept, Http1::Own(_)) {
+                // What may become something else begins anew, since only hyper's can be handed on. The idle one goes, so
+                // that there are no more connections than claims.
+                break;
             }
-            let mut sender = Sender::Http1(sender);
-            match self.send(&mut sender, request, Connection::Kept).await {
+            if let Http1::Hyper(sender) = &mut kept {
+                // Its parser may not have asked for a further request yet.
+                let ready = tokio::time::timeout_at(self.deadline, sender.ready()).await;
+                if !matches!(ready, Ok(Ok(()))) {
+                    continue;
+                }
+            }
+            let mut sender = Sender::Http1(kept);
+            match self.send(&mut sender, parcel, Connection::Kept).await {
                 Ok(response) => return Ok(self.answered(response, sender)),
                 // The server had closed it meanwhile; another, or a new one, will do.
-                Err(_) if request.is_some() => {}
+                Err(_) if !parcel.sent => {}
                 Err(failed) => return Err(failed),
             }
         }
-        let connecting = sender::connect_http1(&self.claim.replica().endpoint, self.speech.keep_case);
-        let mut sender = Sender::Http1(self.connected(connecting, request).await?);
-        let response = self.send(&mut sender, request, Connection::New).await?;
+        let mut sender = self.connect(parcel).await?;
+        let response = self.send(&mut sender, parcel, Connection::New).await?;
         Ok(self.answered(response, sender))
     }
 
-    async fn run_http2(
-        self,
-        request: &mut Option<Request<Upload>>,
-    ) -> Result<(Response<Incoming>, Lease), Failed> {
+    async fn connect(&self, parcel: &mut Parcel<'_>) -> Result<Sender, Reject> {
+        let Beyond { keep_case, switches } = self.speech.beyond;
+        let endpoint = &self.claim.replica().endpoint;
+        if keep_case || switches {
+            return self
+                .connected(sender::connect_http1(endpoint, keep_case), parcel)
+                .await
+                .map(|it| Sender::Http1(Http1::Hyper(it)));
+        }
+        let connection = self.connected(outbound::Connection::open(endpoint, self.pool.id()), parcel).await?;
+        Ok(Sender::Http1(Http1::Own(Box::new(connection))))
+    }
+
+    async fn run_http2(self, parcel: &mut Parcel<'_>) -> Result<(Response<Answer>, Lease), Failed> {
         loop {
             let place = self.pool.multiplexed().place(&self.claim, self.keep_alive);
             let old = place.is_old();
             let stream = place.stream(self.progress.clone());
-            let Some(stream) = self.connected(stream, request).await? else { continue };
+            let Some(stream) = self.connected(stream, parcel).await? else { continue };
             let mut sender = Sender::Http2(stream);
             let connection = if old { Connection::Kept } else { Connection::New };
-            let failed = match self.send(&mut sender, request, connection).await {
+            let failed = match self.send(&mut sender, parcel, connection).await {
                 Ok(response) => return Ok(self.answered(response, sender)),
                 Err(failed) => failed,
             };
             if let Sender::Http2(stream) = &sender
-                && (request.is_some() || failed.reject == Reject::UpstreamTimeout)
+                && (!parcel.sent || failed.reject == Reject::UpstreamTimeout)
             {
                 // It may be that nobody is there any more, which nothing else would tell.
                 stream.give_up_connection();
             }
             // As above: one that was there already may have been closed meanwhile.
-            if !old || request.is_none() {
+            if !old || parcel.sent {
                 return Err(failed);
             }
         }
@@ -134,22 +195,22 @@ impl Exchange {
     async fn connected<T>(
         &self,
         connecting: impl Future<Output = io::Result<T>>,
-        request: &mut Option<Request<Upload>>,
+        parcel: &mut Parcel<'_>,
     ) -> Result<T, Reject> {
         let limit = Instant::now() + CONNECT_TIMEOUT;
         match tokio::time::timeout_at(self.deadline.min(limit), connecting).await {
             Ok(Ok(connected)) => Ok(connected),
             // The request's time is over, which says nothing of the replica.
             Err(_elapsed) if self.deadline < limit => {
-                *request = None;
+                parcel.sent = true;
                 Err(Reject::UpstreamTimeout)
             }
-            Ok(Err(error)) => Err(self.unconnected(&error, request)),
-            Err(_elapsed) => Err(self.unconnected(&io::ErrorKind::TimedOut.into(), request)),
+            Ok(Err(error)) => Err(self.unconnected(&error, parcel)),
+            Err(_elapsed) => Err(self.unconnected(&io::ErrorKind::TimedOut.into(), parcel)),
         }
     }
 
-    fn unconnected(&self, error: &io::Error, request: &mut Option<Request<Upload>>) -> Reject {
+    fn unconnected(&self, error: &io::Error, parcel: &mut Parcel<'_>) -> Reject {
         tracing::debug!(endpoint = %self.claim.replica().endpoint.address, %error, "cannot connect");
         let failed = match error.kind() {
             // It was there, and has not kept to what was asked of it.
@@ -162,13 +223,13 @@ impl Exchange {
         }
         if error.kind() == NO_HTTP2 {
             // Nor would the next one of its kind.
-            *request = None;
+            parcel.sent = true;
             return Reject::UpstreamProtocol;
         }
         Reject::UpstreamConnect
     }
 
-    fn answered(self, response: Response<Incoming>, sender: Sender) -> (Response<Incoming>, Lease) {
+    fn answered(self, response: Response<Answer>, sender: Sender) -> (Response<Answer>, Lease) {
         self.claim.report_answered();
         // Where an answer with both framings ends is in doubt, and so is what follows it, RFC 9112 section 6.3.
         let headers = response.headers();
@@ -181,41 +242,71 @@ impl Exchange {
     async fn send(
         &self,
         sender: &mut Sender,
-        request: &mut Option<Request<Upload>>,
+        parcel: &mut Parcel<'_>,
         connection: Connection,
-    ) -> Result<Response<Incoming>, Failed> {
-        let sent = request.take().expect("it is there until it is sent, and again where it was not");
-        let mut answer = std::pin::pin!(sender.send(sent));
-        let mut deadline = self.deadline;
-        loop {
-            match tokio::time::timeout_at(deadline, answer.as_mut()).await {
-                Ok(Ok(response)) => return Ok(response),
-                Ok(Err(mut error)) => {
-                    *request = error.take_message();
-                    let error = error.into_error();
-                    tracing::debug!(endpoint = %self.claim.replica().endpoint.address, ?error, "no answer");
-                    // A body that broke off is the client's doing and not the replica's.
-                    let broken = self.progress.as_ref().and_then(|progress| progress.broken());
-                    let reject = broken.unwrap_or(if error.is_parse() || sender::speaks_another(&error) {
-                        Reject::UpstreamProtocol
-                    } else {
-                        Reject::UpstreamConnect
-                    });
-                    // A server that has heard enough of a body may answer and close while more of it comes.
-                    let heard = self.progress.as_ref().is_none_or(|progress| progress.done());
-                    // Who says that it has enough to do has not failed.
-                    let untouched = reject == Reject::UpstreamConnect && is_refused(&error);
-                    if heard && !untouched && !self.speech.guessed && connection.tells(&reject) {
-                        ejection::note_failure(&self.claim);
-                    }
-                    return Err(Failed { reject, untouched });
-                }
-                Err(_elapsed) => match self.put_off() {
-                    Some(later) => deadline = later,
-                    None => return Err(Reject::UpstreamTimeout.into()),
-                },
+    ) -> Result<Response<Answer>, Failed> {
+        let sender = match sender {
+            Sender::Http1(Http1::Own(own)) => {
+                let mut alarm = std::mem::take(&mut own.alarm);
+                let answered = self.in_time(&mut alarm, own.exchange(parcel)).await;
+                own.alarm = alarm;
+                return match answered {
+                    Some(Ok(response)) => Ok(response.map(|()| Answer::Own)),
+                    Some(Err(failure)) => Err(self.failed(&failure, Blame::of(&failure), connection)),
+                    None => Err(Reject::UpstreamTimeout.into()),
+                };
             }
+            Sender::Http1(Http1::Hyper(sender)) => Either::Left(sender),
+            Sender::Http2(stream) => Either::Right(stream),
+        };
+        match self.in_time(&mut Alarm::default(), sender::send(sender, parcel.hand_over())).await {
+            Some(Ok(response)) => Ok(response.map(Answer::Parsed)),
+            Some(Err(mut error)) => {
+                if let Some(unsent) = error.take_message() {
+                    parcel.take_back(unsent);
+                }
+                let error = error.into_error();
+                Err(self.failed(&error, Blame::of_parsers(&error), connection))
+            }
+            None => Err(Reject::UpstreamTimeout.into()),
         }
+    }
+
+    /// What comes of an answer that is awaited in time; `None`: it was too late.
+    async fn in_time<T>(&self, alarm: &mut Alarm, answer: impl Future<Output = T>) -> Option<T> {
+        let (mut answer, mut deadline) = (pin!(answer), self.deadline);
+        poll_fn(|cx| {
+            if let Poll::Ready(answered) = answer.as_mut().poll(cx) {
+                return Poll::Ready(Some(answered));
+            }
+            loop {
+                ready!(alarm.poll_at(deadline, cx));
+                match self.put_off() {
+                    Some(later) => deadline = later,
+                    None => return Poll::Ready(None),
+                }
+            }
+        })
+        .await
+    }
+
+    /// What is told of an exchange that has come to no end.
+    fn failed(&self, error: &(dyn Error + 'static), blame: Blame, connection: Connection) -> Failed {
+        tracing::debug!(endpoint = %self.claim.replica().endpoint.address, error, "no answer");
+        // A body that broke off is the client's doing and not the replica's.
+        let broken = self.progress.as_ref().and_then(|progress| progress.broken());
+        let reject = broken.unwrap_or(match blame {
+            Blame::Protocol => Reject::UpstreamProtocol,
+            Blame::Connection | Blame::Nobody => Reject::UpstreamConnect,
+        });
+        // A server that has heard enough of a body may answer and close while more of it comes.
+        let heard = self.progress.as_ref().is_none_or(|progress| progress.done());
+        // Who says that it has enough to do has not failed.
+        let untouched = reject == Reject::UpstreamConnect && blame == Blame::Nobody;
+        if heard && !untouched && !self.speech.guessed && connection.tells(&reject) {
+            ejection::note_failure(&self.claim);
+        }
+        Failed { reject, untouched }
     }
 
     /// A later deadline for a request with a body. While that is under way, it may not stop for `timeout`; once it
@@ -239,6 +330,36 @@ fn is_refused(error: &hyper::Error) -> bool {
     source.is_some_and(|error| {
         error.is_remote() && (error.is_go_away() || error.reason() == Some(Reason::REFUSED_STREAM))
     })
+}
+
+/// What an exchange has failed by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Blame {
+    /// What was answered is no HTTP.
+    Protocol,
+    /// There was no answer.
+    Connection,
+    /// The replica has refused the request in order.
+    Nobody,
+}
+
+impl Blame {
+    fn of(failure: &Failure) -> Self {
+        match failure {
+            Failure::Malformed(_) => Self::Protocol,
+            Failure::Io(_) | Failure::Body(_) => Self::Connection,
+        }
+    }
+
+    fn of_parsers(error: &hyper::Error) -> Self {
+        if error.is_parse() || sender::speaks_another(error) {
+            Self::Protocol
+        } else if is_refused(error) {
+            Self::Nobody
+        } else {
+            Self::Connection
+        }
+    }
 }
 
 /// Which kind of connection a request is sent on.

@@ -9,7 +9,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use crate::proxy;
 use crate::support::http::Call;
-use crate::support::metrics::wait_for_sample;
+use crate::support::metrics::{Scrape, wait_for_sample};
 use crate::support::proxy::{Proxy, Setup};
 use crate::support::wait::{wait_for_async, wait_until};
 use crate::support::websocket::{self, WebSocket, assert_echoes};
@@ -77,6 +77,32 @@ async fn a_silent_websocket_is_closed_where_that_is_asked_for() {
     socket.send(Message::Ping("anybody?".into())).await.unwrap();
     assert_eq!(last_words(socket).await, "idle_timeout");
     assert_ended(&proxy, "idle_timeout", 1.0).await;
+}
+
+/// `clients.idle_timeout` is for the silence between two requests.
+#[tokio::test]
+async fn what_has_switched_is_not_idle() {
+    let proxy = proxy(&[], "clients: {idle_timeout: 300ms}").await;
+    let mut socket = open(&proxy).await;
+    for _ in 0..3 {
+        // It was silent for less time.
+        assert!(Wire::open(proxy.address()).await.is_cut().await);
+    }
+    assert_echoes(&mut socket, Message::text("still there")).await;
+}
+
+/// HTTP/1.0 knows no upgrade: the app is not asked for one that could not be answered, and none of its replicas is passed
+/// over for it.
+#[tokio::test]
+async fn an_upgrade_in_http_1_0_is_none() {
+    let proxy = proxy(&[], "autoscale: {min: 2, max: 2}").await;
+    proxy.ready(2).await;
+    for _ in 0..8 {
+        let ask = ASK.replace("HTTP/1.1", "HTTP/1.0");
+        let reply = Wire::sent(proxy.address(), ask).await.reply().await;
+        assert_eq!((reply.status(), reply.header("x-pilotlight-reason")), (426, ""), "as the app says");
+    }
+    Scrape::of(&proxy).await.assert(&[("pilotlight_replica_ejections_total{app=\"app\"}", 0.0)]);
 }
 
 #[tokio::test]

@@ -44,6 +44,9 @@ seed_fuzz_targets() {
     printf '\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xc0\0\2\1\xc6\x33\x64\2\xc8\x22\1\xbb' | fuzz_seed proxy_protocol block
     printf 'x\n6.6.6.6, 192.0.2.1:80\n[2001:db8::1]:1, 10.2.3.4' | fuzz_seed forwarded for
     printf '\nfor=192.0.2.1;proto=https, For="[2001:db8::1]:4711"' | fuzz_seed forwarded forwarded
+    printf '\aHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nwiki' | fuzz_seed answer length
+    printf '\aHTTP/1.1 103 A\r\n\r\nHTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4;a=b\r\nwiki\r\n0\r\nA: b\r\n\r\n' |
+        fuzz_seed answer chunked
     for name in get length body; do
         # The formats are ours.
         # shellcheck disable=SC2059
