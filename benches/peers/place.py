@@ -4,6 +4,7 @@ import os
 import re
 import socket
 import subprocess
+import urllib.request
 from pathlib import Path
 
 CONF = Path(__file__).resolve().parent / "conf"
@@ -26,6 +27,15 @@ def answers(port):
     with socket.socket() as one:
         one.settimeout(1)
         return one.connect_ex(("127.0.0.1", port)) == 0
+
+
+def serves(port):
+    """Whether a request is answered there: a socket may be open before anybody takes what comes in by it."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/small", timeout=1) as answer:
+            return answer.status == 200
+    except OSError:
+        return False
 
 
 class Certificate:
