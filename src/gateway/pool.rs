@@ -1,4 +1,5 @@
-//! Upstream connections that wait for their next request, HTTP/1.1: those of HTTP/2 are in `multiplexed`.
+//! Upstream connections that wait for their next request, HTTP/1.1: those of HTTP/2 are in `multiplexed`, and how one is
+//! spoken to in `outbound`.
 //!
 //! Each worker keeps its own. Only where an app bounds the requests on a replica do the workers share what is
 //! idle: a connection is then opened only when none is idle, so there are never more of them than claims, and a
@@ -12,7 +13,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use dashmap::DashMap;
-
 use tokio::time::Instant;
 
 use crate::app::App;

@@ -58,3 +58,29 @@ pub fn read<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> Reading {
     reading.ended = framing.is_some_and(|mut framing| framing.connection_ended().is_ok());
     reading
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn however_it_is_cut_it_is_the_same_answer() {
+        for (bytes, body, ended) in [
+            ("HTTP/1.1 103 A\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nwikimore", "wiki", true),
+            (
+                "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4;a\r\nwiki\r\n0\r\nA: b\r\n\r\n",
+                "wiki",
+                true,
+            ),
+            ("HTTP/1.1 200 OK\r\n\r\nwiki", "wiki", true),
+            ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nwiki", "wiki", false),
+            ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nwiki!", "wiki", false),
+        ] {
+            let whole = read(std::iter::once(bytes.as_bytes()));
+            assert_eq!((whole.body.as_slice(), whole.ended), (body.as_bytes(), ended), "{bytes:?}");
+            for size in 1..bytes.len() {
+                assert_eq!(read(bytes.as_bytes().chunks(size)), whole, "{bytes:?} in pieces of {size}");
+            }
+        }
+    }
+}
