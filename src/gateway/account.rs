@@ -116,9 +116,6 @@ impl Drop for Account {
             }
             journal.end(entry, self.status, took);
         }
-        if !self.client.way().multiplexed {
-            self.client.ends();
-        }
     }
 }
 
@@ -221,7 +218,7 @@ mod tests {
     async fn pieces(multiplexed: bool) -> Vec<usize> {
         let (ours, _theirs) = UnixStream::pair().unwrap();
         let way = Way { secure: false, multiplexed };
-        let client = Client::new(Line::new(Socket::Unix(ours)), None, None, way, false, 0);
+        let client = Client::new(Line::new(Socket::Unix(ours)), None, None, way, false);
         let account = Account::open(client, Rc::new(Tally::default().writer()));
         let sent: Bytes = (0..40_000_u32).map(|at| u8::try_from(at % 251).unwrap()).collect();
         let mut body = Accounted::new(Body::whole(sent.clone()), account);

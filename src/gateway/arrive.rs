@@ -74,7 +74,7 @@ pub async fn arrive(
         }
     };
     let trusted = spec.trusted_proxies.contains(peer);
-    Ok((Client::new(line, peer, reached, way, trusted, spec.header_bytes), transport))
+    Ok((Client::new(line, peer, reached, way, trusted), transport))
 }
 
 async fn within<T>(

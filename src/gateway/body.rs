@@ -7,7 +7,8 @@ use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use crate::gateway::outbound::{Failure, Framing};
+use crate::gateway::message::coming::Framing;
+use crate::gateway::outbound::Failure;
 use crate::gateway::pool::Lease;
 
 /// A response's body.

@@ -1,15 +1,11 @@
-//! A client as a request's handler sees it: who it is, how it has come, whether it is still there, and what exactly it
-//! has written.
+//! A client as a request's handler sees it: who it is, how it has come, and whether it is still there.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use http::HeaderValue;
 
-use crate::app::clock::{self, Millis};
-use crate::gateway::inbound::Inbound;
 use crate::gateway::line::Line;
 use crate::gateway::socket::Socket;
 
@@ -30,15 +26,6 @@ pub struct Client {
     reached: Option<SocketAddr>,
     way: Way,
     trusted: bool,
-    /// What it has sent, where it speaks HTTP/1.
-    inbound: Mutex<Inbound>,
-    /// Since when no request of HTTP/1 is being answered, in milliseconds of the clock; 0: one is, and a further one that
-    /// has begun to come may take its time.
-    quiet_since: AtomicU64,
-    /// It is no HTTP any more.
-    switched: AtomicBool,
-    /// It was silent between two requests for too long.
-    idle: AtomicBool,
     /// Its address as a header's value.
     address: OnceLock<HeaderValue>,
 }
@@ -46,7 +33,6 @@ pub struct Client {
 impl Client {
     /// A client whose first request is awaited. `peer` is the other end of its connection, where that has an address;
     /// `reached` this one's, where a proxy before this one has told it. `trusted`: what it says of others is true.
-    /// `longest`: bytes that a head may have.
     #[must_use]
     pub fn new(
         line: Arc<Line>,
@@ -54,12 +40,8 @@ impl Client {
         reached: Option<SocketAddr>,
         way: Way,
         trusted: bool,
-        longest: usize,
     ) -> Arc<Self> {
-        let inbound = Mutex::new(Inbound::new(longest));
-        let quiet_since = AtomicU64::new(clock::coarse().0);
-        let (switched, idle, address) = Default::default();
-        Arc::new(Self { line, peer, reached, way, trusted, inbound, quiet_since, switched, idle, address })
+        Arc::new(Self { line, peer, reached, way, trusted, address: OnceLock::new() })
     }
 
     /// Who speaks to us, the client itself or a proxy before this one. Who has come by a Unix socket is on this host.
@@ -105,19 +87,9 @@ impl Client {
         self.line.blocked_for()
     }
 
-    /// Whether it is no HTTP any more.
-    #[must_use]
-    pub fn has_switched(&self) -> bool {
-        self.switched.load(Ordering::Relaxed)
-    }
-
-    /// Where it may be saying something still that nobody reads: see [`Line::linger`].
+    /// See [`Line::linger`].
     pub async fn linger(&self) {
-        let midway = self.inbound().is_midway();
-        if midway && !self.is_stalled() {
-            // Apart, so that what is served does not keep the place for it.
-            Box::pin(self.line.linger()).await;
-        }
+        self.line.linger().await;
     }
 
     /// How it has come.
@@ -133,66 +105,6 @@ impl Client {
         let address = address.map(|address| address.to_string()).unwrap_or_default();
         // An address is visible ASCII; where there is none the Host is empty, as it may be.
         HeaderValue::from_str(&address).unwrap_or(HeaderValue::from_static(""))
-    }
-
-    /// A request of HTTP/1 has been read. Says why it is refused, where it is: two could read its bytes in two ways.
-    pub fn begins(&self) -> Option<&'static str> {
-        self.quiet_since.store(0, Ordering::Relaxed);
-        self.inbound().next_head().err()
-    }
-
-    /// A request of HTTP/1 has been answered.
-    pub fn ends(&self) {
-        self.quiet_since.store(clock::coarse().0, Ordering::Relaxed);
-    }
-
-    /// Whether no request of HTTP/1 of it is being answered.
-    fn is_quiet(&self) -> bool {
-        self.quiet_since.load(Ordering::Relaxed) > 0
-    }
-
-    /// Since when nothing is going on with HTTP/1; `None`: something is. An answer may have been handed out that is still
-    /// to be taken, or a body may go on that nobody has waited for.
-    #[must_use]
-    pub fn quiet_since(&self) -> Option<Millis> {
-        let since = self.quiet_since.load(Ordering::Relaxed);
-        let quiet = since > 0 && self.blocked_for().is_zero() && !self.has_switched();
-        (quiet && !self.inbound().is_midway()).then_some(Millis(since))
-    }
-
-    /// It has taken something of what is written.
-    pub fn takes(&self) {
-        if self.is_quiet() {
-            self.ends();
-        }
-    }
-
-    /// It was silent between two requests for too long.
-    pub fn falls_idle(&self) {
-        self.idle.store(true, Ordering::Relaxed);
-    }
-
-    /// Whether it was.
-    #[must_use]
-    pub fn has_fallen_idle(&self) -> bool {
-        self.idle.load(Ordering::Relaxed)
-    }
-
-    /// It is no HTTP from now on.
-    pub fn switches(&self) {
-        self.switched.store(true, Ordering::Relaxed);
-        self.inbound().forget();
-    }
-
-    /// Whether the head of a request is awaited of which a part is there.
-    #[must_use]
-    pub fn is_amid_head(&self) -> bool {
-        self.is_quiet() && self.inbound().is_partial()
-    }
-
-    /// What it has sent so far.
-    pub fn inbound(&self) -> MutexGuard<'_, Inbound> {
-        self.inbound.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Resolves when the client has closed its end. Of one whose requests share a connection, the connection's own task

@@ -5,11 +5,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{CONNECTION, CONTENT_LENGTH, HOST, STRICT_TRANSPORT_SECURITY, TRANSFER_ENCODING, UPGRADE};
+use http::header::{CONTENT_LENGTH, HOST, STRICT_TRANSPORT_SECURITY, TRANSFER_ENCODING, UPGRADE};
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version, request};
-use hyper::body::Incoming;
-use hyper::upgrade::OnUpgrade;
 use tokio::time::Instant;
 
 use crate::app::affinity::Wish;
@@ -25,8 +23,8 @@ use crate::gateway::headers::Facts;
 use crate::gateway::pool::Lease;
 use crate::gateway::respond::{self, Reject};
 use crate::gateway::route::Target;
-use crate::gateway::upload::{Limits, Progress, Upload};
-use crate::gateway::upstream::{Beyond, Exchange, Failed, Parcel, Speech};
+use crate::gateway::upload::{Incoming, Limits, Progress, Upload};
+use crate::gateway::upstream::{Exchange, Failed, Parcel, Speech};
 use crate::gateway::worker::{LocalRoutes, Worker};
 use crate::gateway::{connect, forwarded, grpc, headers, redirect, request as checks, rules, upgrade};
 
@@ -38,22 +36,8 @@ const ATTEMPTS: u32 = 4;
 
 /// The client gets no answer: its connection is to be closed.
 #[derive(Debug, thiserror::Error)]
-#[error("closed without an answer: nobody has the host")]
+#[error("closed without an answer: nobody has the host, or nobody would read it")]
 pub struct HangUp;
-
-/// What is known of a request beside what the parser has made of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Sight {
-    /// Why it is refused, in words for the client: its bytes could be read in two ways.
-    pub flaw: Option<&'static str>,
-    /// Nothing that follows it on its connection is read.
-    pub last: bool,
-}
-
-impl Sight {
-    /// Of HTTP/2, whose frames can be read in one way only.
-    pub const SOUND: Self = Self { flaw: None, last: false };
-}
 
 /// Answers one request, whatever happens.
 ///
@@ -63,7 +47,6 @@ pub async fn answer(
     worker: Rc<Worker>,
     client: Arc<Client>,
     request: Request<Incoming>,
-    sight: Sight,
 ) -> Result<Response<Accounted>, HangUp> {
     let mut account = Account::open(client, Rc::clone(&worker.unrouted));
     let is_call = grpc::is_call(request.version(), request.headers());
@@ -73,37 +56,24 @@ pub async fn answer(
     if let Some(journal) = &worker.journal {
         account.log(journal, &head);
     }
-    let forwarded = match sight.flaw {
-        Some(why) => Err(Reject::BadRequest(why).into()),
-        None => forward(&worker, &mut account, &mut head, body).await,
-    };
-    let mut response = match forwarded {
+    let mut response = match forward(&worker, &mut account, &mut head, body).await {
         Ok(response) => {
             account.answered(response.status());
             response
         }
         Err(Refused { reject, policy }) => {
-            let refusal = reject.refusal();
-            if let Some(why) = refusal {
+            if let Some(why) = reject.refusal() {
                 account.refused(why);
             }
             let response = match (reject, policy) {
-                (Reject::UnknownHost(UnknownHost::Close), _) => return Err(HangUp),
+                (Reject::UnknownHost(UnknownHost::Close) | Reject::ClientGone, _) => return Err(HangUp),
                 (reject, None) => reject.response(),
                 (reject, Some(policy)) => reject.response_among(&policy.spec.headers.response),
             };
-            // Who has left is told in vain.
-            if refusal.is_some() {
-                account.answered(response.status());
-            }
+            account.answered(response.status());
             if is_call { grpc::told(response) } else { response }
         }
     };
-    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-        account.client().switches();
-    } else if sight.last {
-        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-    }
     if account.client().way().secure
         && let Some(hsts) = &worker.routes().table.edge().https.hsts
     {
@@ -181,12 +151,11 @@ async fn pass_on(
     let (client, spec) = (account.client(), &policy.spec);
     let is_call = grpc::is_call(head.version, &head.headers);
     let limits = Limits { most: spec.max_body, patience: (!is_call).then_some(spec.body_timeout) };
-    let (upload, progress) = Upload::new(body, limits)?;
     let connecting = head.method == Method::CONNECT;
     let upgrade = if connecting { Some(connect::ask(head)?) } else { headers::upgrade_of(&head.headers) };
-    let on_upgrade = upgrade.as_ref().and_then(|_| head.extensions.remove::<OnUpgrade>());
-    // HTTP/1.0 has none, RFC 9110 section 7.8, and the replica is not to take it for one.
-    let upgrade = upgrade.filter(|_| on_upgrade.is_some());
+    let client_switches = upgrade.as_ref().and_then(|_| body.switching(head));
+    let upgrade = upgrade.filter(|_| client_switches.is_some());
+    let (upload, progress) = Upload::new(body, limits)?;
     let (http2, guessed) = match spec.protocol {
         Protocol::Http1 => (false, false),
         Protocol::H2c => (upgrade.is_none(), upgrade.is_some()),
@@ -213,13 +182,12 @@ async fn pass_on(
     }
     let patience = if is_call { grpc::timeout(&head.headers) } else { None };
     if !http2 && progress.is_some() && !head.headers.contains_key(CONTENT_LENGTH) {
-        // For a method that seldom has a body the parser would leave it out.
+        // The body says nothing of its length.
         head.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     }
-    let keep_case = way.routes.table.edge().clients.preserve_header_case;
     let order = Order {
         time: patience.map_or(spec.timeout, |time| time.min(spec.timeout)),
-        speech: Speech { http2, guessed, beyond: Beyond { keep_case, switches: on_upgrade.is_some() } },
+        speech: Speech { http2, guessed },
     };
     let (response, lease) = way.send(head, upload, progress, order, &tie).await?;
 
@@ -230,8 +198,7 @@ async fn pass_on(
     headers::prepare_response(&mut head.headers, switching);
     rules::apply(&spec.headers.response, &mut head.headers);
     tie.keep(&mut head.headers, &spec.name, lease.replica(), &worker.secret);
-    // The client's version is the parser's to know; told of an older one here, it would close the connection of a
-    // client that has asked to keep it.
+    // In which one the client is answered is for its connection to say.
     head.version = Version::HTTP_11;
     if connecting && !switching && head.status.is_success() {
         // To who has asked in HTTP/2 it would say that there is a WebSocket.
@@ -241,12 +208,10 @@ async fn pass_on(
         return Ok(Response::from_parts(head, Body::upstream(answer, lease)));
     }
     // A switch that nobody asked for would leave the client waiting for an answer that never comes.
-    let on_upgrade = on_upgrade.ok_or(Reject::UpstreamProtocol)?;
-    let mut response = Response::from_parts(head, answer);
-    let websocket = speaks_websocket.then_some(spec.websocket);
-    let sides = (on_upgrade, hyper::upgrade::on(&mut response));
-    upgrade::join(worker, client, sides, lease.into_claim(), websocket);
-    let (mut head, _) = response.into_parts();
+    let client_switches = client_switches.ok_or(Reject::UpstreamProtocol)?;
+    let (claim, replica) = lease.switch();
+    let sides = (client_switches, replica.ok_or(Reject::UpstreamProtocol)?);
+    upgrade::join(worker, client, sides, claim, speaks_websocket.then_some(spec.websocket));
     if connecting {
         connect::answer(&mut head);
     }
@@ -397,7 +362,7 @@ impl Way<'_> {
         let time = time.max(Duration::from_millis(1));
         let ticket = app.queue(hold.max).map_err(Reject::Denied)?;
         let _held = self.account.hold(now);
-        // The parser watches only a client of whom there is nothing left to read.
+        // Its connection's task watches only a client of whom there is nothing left to read.
         tokio::select! {
             claim = app.wait(ticket, time) => claim.map_err(Reject::Denied),
             () = self.account.client().gone() => Err(Reject::ClientGone),

@@ -10,6 +10,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use http::Request;
+use hyper::body::Incoming as Parsed;
 use hyper::rt::Executor;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
@@ -20,9 +22,10 @@ use tokio::time::Instant;
 use crate::config::spec::ClientsSpec;
 use crate::gateway::client::Client;
 use crate::gateway::connections::End;
-use crate::gateway::forward::{self, Sight};
+use crate::gateway::forward;
 use crate::gateway::stall::Stall;
 use crate::gateway::transport::Transport;
+use crate::gateway::upload::Incoming;
 use crate::gateway::worker::{Stopping, Worker};
 
 /// Requests of one connection that are answered at once; the client waits with more.
@@ -56,9 +59,9 @@ pub async fn serve(
     stopping: Stopping,
 ) {
     let streams = Rc::new(Streams::new(worker, &client, spec));
-    let service = service_fn(|request| {
+    let service = service_fn(|request: Request<Parsed>| {
         streams.count();
-        forward::answer(Rc::clone(worker), Arc::clone(&client), request, Sight::SOUND)
+        forward::answer(Rc::clone(worker), Arc::clone(&client), request.map(Incoming::Parsed))
     });
     let connection = http2::Builder::new(Spawn(Rc::clone(&streams)))
         .timer(TokioTimer::new())

@@ -1,4 +1,4 @@
-//! The socket of a client's connection, as two see it: the parser reads and writes, and a request's handler asks
+//! The socket of a client's connection, as two see it: who speaks HTTP reads and writes, and a request's handler asks
 //! whether the client is still there. Owns that the one's watching hides nothing from the other's reading.
 
 use std::io;
@@ -81,7 +81,7 @@ impl Line {
         let _has_said_enough = tokio::time::timeout(LINGER.1, taking).await;
     }
 
-    /// Resolves when the client has closed its end. The parser notices that by itself only where neither a body
+    /// Resolves when the client has closed its end. Who reads notices that by itself only where neither a body
     /// nor a further request waits to be read.
     pub async fn gone(&self) {
         loop {

@@ -18,9 +18,11 @@ use tokio::time::Instant;
 use crate::app::App;
 use crate::app::clock::{self, Millis};
 use crate::app::replica::{Claim, Replica};
+use crate::gateway::message::coming::Framing;
+use crate::gateway::message::switched::Switched;
 use crate::gateway::multiplexed::Multiplexed;
-use crate::gateway::outbound::{Connection, Framing};
-use crate::gateway::sender::{Http1, Sender};
+use crate::gateway::outbound::{Connection, Stream};
+use crate::gateway::sender::Sender;
 use crate::gateway::upload::Progress;
 use crate::runtime::Address;
 
@@ -35,7 +37,7 @@ type Idle = Vec<Parked>;
 
 #[derive(Debug)]
 struct Parked {
-    sender: Http1,
+    connection: Box<Connection>,
     generation: u32,
     until: Millis,
 }
@@ -98,15 +100,16 @@ impl Pool {
     /// An idle connection for this claim, the freshest first, and those of this worker before others. It may turn out to
     /// be closed.
     #[must_use]
-    pub fn take(&self, claim: &Claim) -> Option<Http1> {
+    pub fn take(&self, claim: &Claim) -> Option<Box<Connection>> {
         let key = claim.replica().key;
         let now = clock::coarse();
         let take = |idle: &mut Idle| {
             while let Some(last) = idle.len().checked_sub(1) {
-                let ours = idle.iter().rposition(|parked| parked.sender.is_at(self.id));
+                let ours = idle.iter().rposition(|parked| parked.connection.home == self.id);
                 let mut parked = idle.remove(ours.unwrap_or(last));
-                if parked.generation == claim.generation() && parked.until > now && parked.sender.is_fit() {
-                    return Some(parked.sender);
+                if parked.generation == claim.generation() && parked.until > now && parked.connection.is_fit()
+                {
+                    return Some(parked.connection);
                 }
             }
             None
@@ -118,12 +121,12 @@ impl Pool {
         }
     }
 
-    fn put(self: &Rc<Self>, claim: &Claim, mut sender: Http1, keep: Duration) {
-        if !sender.is_through() || claim.replica().gate().generation() != claim.generation() {
+    fn put(self: &Rc<Self>, claim: &Claim, mut connection: Box<Connection>, keep: Duration) {
+        if !connection.is_through() || claim.replica().gate().generation() != claim.generation() {
             return;
         }
         let until = clock::coarse().after(keep);
-        let parked = Parked { sender, generation: claim.generation(), until };
+        let parked = Parked { connection, generation: claim.generation(), until };
         let key = claim.replica().key;
         let park = |idle: &mut Idle| {
             if idle.len() < MAX_IDLE {
@@ -153,8 +156,8 @@ impl Pool {
             let now = clock::coarse();
             let keep = |idle: &mut Idle| {
                 idle.retain_mut(|parked| {
-                    parked.sender.slim();
-                    parked.until > now && parked.sender.is_fit()
+                    parked.connection.slim();
+                    parked.until > now && parked.connection.is_fit()
                 });
                 !idle.is_empty()
             };
@@ -197,10 +200,10 @@ impl Lease {
         if let Some(connection) = self.connection() {
             connection.let_go();
         }
-        if let (Some(keep), Sender::Http1(sender)) = (self.keep, self.sender)
+        if let (Some(keep), Sender::Http1(connection)) = (self.keep, self.sender)
             && self.upload.is_none_or(|upload| upload.done())
         {
-            self.pool.put(&self.claim, sender, keep);
+            self.pool.put(&self.claim, connection, keep);
         }
         drop(self.claim);
     }
@@ -209,8 +212,8 @@ impl Lease {
     #[must_use]
     pub fn connection(&mut self) -> Option<&mut Connection> {
         match &mut self.sender {
-            Sender::Http1(Http1::Own(connection)) => Some(connection),
-            _ => None,
+            Sender::Http1(connection) => Some(connection),
+            Sender::Http2(_) => None,
         }
     }
 
@@ -218,8 +221,8 @@ impl Lease {
     #[must_use]
     pub fn framing(&self) -> Option<&Framing> {
         match &self.sender {
-            Sender::Http1(Http1::Own(connection)) => Some(connection.framing()),
-            _ => None,
+            Sender::Http1(connection) => Some(connection.framing()),
+            Sender::Http2(_) => None,
         }
     }
 
@@ -241,9 +244,13 @@ impl Lease {
         &self.claim.replica().endpoint.address
     }
 
-    /// The connection has become something else; the claim goes with it.
+    /// The connection has become something else, where it can; the claim goes with it.
     #[must_use]
-    pub fn into_claim(self) -> Claim {
-        self.claim
+    pub fn switch(self) -> (Claim, Option<Switched<Stream>>) {
+        let replica = match self.sender {
+            Sender::Http1(connection) => connection.switch(),
+            Sender::Http2(_) => None,
+        };
+        (self.claim, replica)
     }
 }

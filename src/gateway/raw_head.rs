@@ -1,6 +1,6 @@
-//! The head of an HTTP/1 request as its bytes have arrived: whether two parsers could read it in two ways, and where
-//! it ends. The parser takes more than it should (line ends without a CR, equal lengths twice) and has settled what it
-//! took (a length beside chunked) before anybody sees the request, so this looks at the bytes themselves.
+//! The head of an HTTP/1 request as its bytes have arrived: its parts, where it ends, and whether two parsers could read
+//! it in two ways. Common parsers take more than they should (line ends without a CR, equal lengths twice), and of what is
+//! in doubt nobody further on would learn.
 //!
 //! Knows nothing of connections and of what a request asks for: which host and path it names is `request.rs`' to say,
 //! and which of its fields go any further that of `headers.rs`.
@@ -9,6 +9,9 @@ use memchr::{memchr, memchr_iter};
 
 /// Longest `Content-Length`: any number of so many digits fits into 64 bits, signed or not.
 const MAX_DIGITS: usize = 18;
+
+/// Where a request line begins with no method.
+const NO_METHOD: &str = "a malformed method";
 
 /// What may stand in a method and in a field's name, RFC 9110 section 5.6.2.
 const TOKEN: [bool; 256] = {
@@ -49,10 +52,43 @@ pub enum Body {
     Chunked,
 }
 
+/// What a head says of its connection, and of what follows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Facts {
+    /// What follows it.
+    pub body: Body,
+    /// The client awaits a word before it sends its body, RFC 9110 section 10.1.1.
+    pub expects: bool,
+    /// How it would be answered.
+    pub wants: Wants,
+}
+
+/// How a client would be answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wants {
+    /// In HTTP/1.1, and else in 1.0.
+    pub current: bool,
+    /// It would go on, RFC 9112 section 9.3.
+    pub keeps: bool,
+    /// It takes trailers, RFC 9110 section 6.5.1.
+    pub trailers: bool,
+}
+
+/// What a request line says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RequestLine<'a> {
+    /// A token.
+    pub method: &'a [u8],
+    /// Visible text.
+    pub target: &'a [u8],
+    /// It is of HTTP/1.1, and else of 1.0.
+    current: bool,
+}
+
 /// Where the head with which `bytes` begin ends: behind its blank line, if that is there. Empty lines before the
 /// request line belong to it.
 ///
-/// Finds the end that the parser finds, in heads too that [`check`] refuses: what came behind it is to be told from it.
+/// Finds an end of lines that end in LF alone too: [`read`] refuses such a head.
 #[must_use]
 pub fn end_of(bytes: &[u8]) -> Option<usize> {
     end_of_more(bytes, 0)
@@ -72,26 +108,56 @@ pub fn end_of_more(bytes: &[u8], seen: usize) -> Option<usize> {
     memchr_iter(b'\n', &bytes[start..]).find_map(blank)
 }
 
-/// Checks a head, from its first byte to the blank line that ends it. One empty line before the request line is
-/// allowed, as some clients send one behind a body, RFC 9112 section 2.2. Gives what follows the head.
+/// Reads a head, from its first byte to the blank line that ends it; each field goes to `field`. One empty line before the
+/// request line is allowed, as some clients send one behind a body, RFC 9112 section 2.2.
 ///
 /// # Errors
 /// Why it is refused, in words for the client.
-pub fn check(head: &[u8]) -> Result<Body, &'static str> {
+pub fn read<'a>(
+    head: &'a [u8],
+    mut field: impl FnMut(&'a [u8], &'a [u8]) -> Result<(), &'static str>,
+) -> Result<(RequestLine<'a>, Facts), &'static str> {
     let head = head.strip_prefix(b"\r\n").unwrap_or(head);
     check_bytes(head)?;
     // From here on every CR and every LF is half of a line's end.
-    let (current, mut rest) = request_line(head)?;
+    let (line, mut rest) = request_line(head)?;
     let mut seen = Seen::default();
     loop {
         let name = rest.iter().position(|byte| !TOKEN[usize::from(*byte)]).ok_or("the head has no end")?;
         if rest[name] != b':' {
-            return if rest == b"\r\n" { seen.verdict(current) } else { Err(no_name(rest, name)) };
+            return if rest == b"\r\n" {
+                Ok((line, seen.verdict(line.current)?))
+            } else {
+                Err(no_name(rest, name))
+            };
         }
         let value = &rest[name + 1..];
         let end = memchr(b'\r', value).ok_or("the head has no end")?;
-        seen.field(&rest[..name], &value[..end])?;
-        rest = &value[end + 2..];
+        let (name, value) = (&rest[..name], trimmed(&value[..end]));
+        rest = &rest[name.len() + 1 + end + 2..];
+        seen.field(name, value)?;
+        field(name, value)?;
+    }
+}
+
+/// Checks a head of which more is to come.
+///
+/// # Errors
+/// Why it is refused, whatever follows.
+pub fn check_begun(head: &[u8]) -> Result<(), &'static str> {
+    let head = head.strip_prefix(b"\r\n").unwrap_or(head);
+    // Of the last line the end may be a half.
+    let lines = memchr::memrchr(b'\n', head).map_or(0, |lf| lf + 1);
+    check_bytes(&head[..lines])?;
+    let line = &head[lines..];
+    let text = line.strip_suffix(b"\r").unwrap_or(line);
+    check_text(text)?;
+    match lines {
+        0 => {
+            let method = text.iter().position(|byte| !TOKEN[usize::from(*byte)]);
+            if method.is_some_and(|end| end == 0 || text[end] != b' ') { Err(NO_METHOD) } else { Ok(()) }
+        }
+        _ => request_line(head).map(|_| ()),
     }
 }
 
@@ -137,15 +203,15 @@ fn check_bytes(head: &[u8]) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// Whether the request is of HTTP/1.1, and what follows its line.
-fn request_line(head: &[u8]) -> Result<(bool, &[u8]), &'static str> {
+/// What its line says, and what follows that.
+fn request_line(head: &[u8]) -> Result<(RequestLine<'_>, &[u8]), &'static str> {
     let end = memchr(b'\r', head).ok_or("the head has no end")?;
     let (line, rest) = (&head[..end], &head[end + 2..]);
     let method = line.iter().position(|byte| !TOKEN[usize::from(*byte)]).unwrap_or(line.len());
     if method == 0 || line.get(method).is_some_and(|byte| *byte != b' ') {
-        return Err("a malformed method");
+        return Err(NO_METHOD);
     }
-    let line = line.get(method + 1..).unwrap_or_default();
+    let (method, line) = (&line[..method], line.get(method + 1..).unwrap_or_default());
     let Some(target) = memchr(b' ', line) else { return Err("a request line without a version") };
     let current = match &line[target + 1..] {
         b"HTTP/1.1" => true,
@@ -153,14 +219,14 @@ fn request_line(head: &[u8]) -> Result<(bool, &[u8]), &'static str> {
         _ => return Err("a malformed request line, or a version other than 1.0 and 1.1"),
     };
     let target = &line[..target];
-    // A fragment is the client's own affair; the parser drops it, and others route by it.
+    // A fragment is the client's own affair; some drop it, and others route by it.
     // Text beyond ASCII stands in the targets of clients that do not escape it, and nobody reads it in two ways.
     let foreign = |byte: &u8| matches!(*byte, 0..=b' ' | 0x7f | b'#');
     let is_text = target.is_ascii() || std::str::from_utf8(target).is_ok();
     if target.is_empty() || !is_text || any(target.iter().map(foreign)) {
         return Err("a malformed target");
     }
-    Ok((current, rest))
+    Ok((RequestLine { method, target, current }, rest))
 }
 
 /// Why what stands where a field's name is awaited is none.
@@ -174,12 +240,17 @@ fn no_name(line: &[u8], end: usize) -> &'static str {
     }
 }
 
-/// The fields that say whose the request is, and where its body ends.
+/// The fields that say whose the request is, where its body ends, and what is to become of its connection.
 #[derive(Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "which of several fields a head has")]
 struct Seen {
     host: bool,
     length: Option<u64>,
     chunked: bool,
+    expects: bool,
+    close: bool,
+    keep_alive: bool,
+    trailers: bool,
 }
 
 impl Seen {
@@ -189,17 +260,23 @@ impl Seen {
         // A length tells nearly every other field from these.
         match name.len() {
             0 => return Err("an empty header name"),
+            2 if is(b"te") => self.trailers |= names(value, b"trailers"),
             4 if is(b"host") => {
                 only(self.host, "more than one Host")?;
                 self.host = true;
             }
+            6 if is(b"expect") => self.expects |= value.eq_ignore_ascii_case(b"100-continue"),
+            10 if is(b"connection") => {
+                self.close |= names(value, b"close");
+                self.keep_alive |= names(value, b"keep-alive");
+            }
             14 if is(b"content-length") => {
                 only(self.length.is_some(), "more than one Content-Length")?;
-                self.length = Some(length(trimmed(value)).ok_or("a malformed Content-Length")?);
+                self.length = Some(length(value).ok_or("a malformed Content-Length")?);
             }
             17 if is(b"transfer-encoding") => {
                 only(self.chunked, "more than one Transfer-Encoding")?;
-                if !trimmed(value).eq_ignore_ascii_case(b"chunked") {
+                if !value.eq_ignore_ascii_case(b"chunked") {
                     return Err("a transfer coding other than chunked");
                 }
                 self.chunked = true;
@@ -209,18 +286,26 @@ impl Seen {
         Ok(())
     }
 
-    fn verdict(&self, current: bool) -> Result<Body, &'static str> {
+    fn verdict(&self, current: bool) -> Result<Facts, &'static str> {
         if current && !self.host {
             return Err("no Host");
         }
-        match (self.chunked, self.length) {
-            (true, Some(_)) => Err("Transfer-Encoding together with Content-Length"),
-            (true, None) if !current => Err("Transfer-Encoding in HTTP/1.0"),
-            (true, None) => Ok(Body::Chunked),
-            (false, None | Some(0)) => Ok(Body::None),
-            (false, Some(length)) => Ok(Body::Length(length)),
-        }
+        let body = match (self.chunked, self.length) {
+            (true, Some(_)) => return Err("Transfer-Encoding together with Content-Length"),
+            (true, None) if !current => return Err("Transfer-Encoding in HTTP/1.0"),
+            (true, None) => Body::Chunked,
+            (false, None | Some(0)) => Body::None,
+            (false, Some(length)) => Body::Length(length),
+        };
+        let keeps = !self.close && (current || self.keep_alive);
+        let expects = self.expects && current && body != Body::None;
+        Ok(Facts { body, expects, wants: Wants { current, keeps, trailers: self.trailers } })
     }
+}
+
+/// Whether a list names this, in whichever letters.
+fn names(list: &[u8], wanted: &[u8]) -> bool {
+    list.split(|byte| *byte == b',').any(|element| trimmed(element).eq_ignore_ascii_case(wanted))
 }
 
 fn length(digits: &[u8]) -> Option<u64> {
@@ -242,6 +327,10 @@ fn trimmed(mut value: &[u8]) -> &[u8] {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn check(head: &[u8]) -> Result<Body, &'static str> {
+        read(head, |_, _| Ok(())).map(|(_, facts)| facts.body)
+    }
 
     /// A sound head with this in the place of its last fields.
     fn with(fields: &str) -> Vec<u8> {

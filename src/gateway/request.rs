@@ -1,5 +1,5 @@
-//! Whether a request may be passed on at all, and which host and path it names. Refuses what the HTTP parser
-//! lets through and another parser further on might read otherwise.
+//! Whether a request may be passed on at all, and which host and path it names. Refuses what is sound as far as its bytes
+//! go, and what another server further on might take for somebody else's.
 
 use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use http::request::Parts;

@@ -16,8 +16,11 @@ use crate::gateway::rules;
 /// Says why the proxy answered in the app's stead.
 pub const REASON: HeaderName = HeaderName::from_static("x-pilotlight-reason");
 
-/// To a client whose head did not come in time. What is said before there is a request, or beside the parser, is
-/// written down here as it goes out.
+/// To a client that awaits a word before it sends its body. What is said before there is an answer is written down here as
+/// it goes out.
+pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+
+/// To a client whose head did not come in time.
 pub const LATE: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-type: text/plain; \
 charset=utf-8\r\ncontent-length: 20\r\nx-pilotlight-reason: request-timeout\r\n\r\n408 request-timeout\n";
 

@@ -1,5 +1,4 @@
-//! The sending side of a connection to a replica, and how one is made: our own for HTTP/1.1, and hyper's for HTTP/2, for
-//! what becomes something else than HTTP, and for names that keep their case.
+//! The sending side of a connection to a replica: our own for HTTP/1.1, and hyper's for HTTP/2; and how that is made.
 
 use std::cell::{Cell, RefCell};
 use std::error::Error;
@@ -10,12 +9,9 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
-use futures_util::future::Either;
 use h2::Reason;
-use http::{Request, Response};
-use hyper::body::Incoming;
-use hyper::client::conn::{TrySendError, http1, http2};
-use hyper::rt::{Executor, Read, Write};
+use hyper::client::conn::http2;
+use hyper::rt::Executor;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -35,10 +31,6 @@ const SEND_BUFFER: usize = 128 * 1024;
 
 /// Bytes of an answer's headers.
 const HEADERS: u32 = 64 * 1024;
-
-/// Bytes of an answer in HTTP/1 that wait for the client, of a body that wait for the replica, and of a head: the parser's
-/// own bound would be six times as many, and each slow client costs them.
-const BUFFER: usize = 64 * 1024;
 
 /// A replica is on this host or on a network of it: one that has not accepted by then cannot be reached.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -102,80 +94,9 @@ impl fmt::Debug for Many {
 #[derive(Debug)]
 pub enum Sender {
     /// One request at a time.
-    Http1(Http1),
+    Http1(Box<Connection>),
     /// One of many at a time.
     Http2(Stream),
-}
-
-/// A connection for one request after the other.
-#[derive(Debug)]
-pub enum Http1 {
-    /// Spoken by our own hand.
-    Own(Box<Connection>),
-    /// Spoken by hyper.
-    Hyper(http1::SendRequest<Upload>),
-}
-
-impl Http1 {
-    /// Whether an idle one is there still, as far as is known here.
-    #[must_use]
-    pub fn is_fit(&mut self) -> bool {
-        match self {
-            Self::Own(connection) => connection.is_fit(),
-            Self::Hyper(sender) => !sender.is_closed(),
-        }
-    }
-
-    /// Whether the thread of the pool with this number hears of it, as far as is known here.
-    #[must_use]
-    pub fn is_at(&self, pool: u64) -> bool {
-        match self {
-            Self::Own(connection) => connection.home == pool,
-            Self::Hyper(_) => true,
-        }
-    }
-
-    /// It is idle for a while: what it has taken for more is given back.
-    pub fn slim(&mut self) {
-        if let Self::Own(connection) = self {
-            connection.slim();
-        }
-    }
-
-    /// Whether the last exchange has left it in order.
-    #[must_use]
-    pub fn is_through(&mut self) -> bool {
-        match self {
-            Self::Own(connection) => connection.is_through(),
-            Self::Hyper(sender) => !sender.is_closed(),
-        }
-    }
-}
-
-/// Sends a request by hyper. One that was not sent comes back with the error.
-pub fn send(
-    sender: Either<&mut http1::SendRequest<Upload>, &mut Stream>,
-    request: Request<Upload>,
-) -> impl Future<Output = Result<Response<Incoming>, TrySendError<Request<Upload>>>> {
-    match sender {
-        Either::Left(sender) => Either::Left(sender.try_send_request(request)),
-        Either::Right(stream) => Either::Right(stream.sender().try_send_request(request)),
-    }
-}
-
-/// A new connection for one request after the other. `keep_case`: header names go as their sender has written them.
-///
-/// # Errors
-/// The system's.
-pub async fn connect_http1(endpoint: &Endpoint, keep_case: bool) -> io::Result<http1::SendRequest<Upload>> {
-    match &endpoint.address {
-        Address::Tcp(address) => {
-            let stream = TcpStream::connect(address).await?;
-            stream.set_nodelay(true)?;
-            handshake_http1(TokioIo::new(stream), keep_case).await
-        }
-        Address::Unix(path) => handshake_http1(TokioIo::new(unix::connect(path).await?), keep_case).await,
-    }
 }
 
 /// A new connection for many requests at once, when the replica has said how many, if it does.
@@ -191,22 +112,6 @@ pub async fn connect_http2(endpoint: &Endpoint) -> io::Result<Many> {
         }
         Address::Unix(path) => handshake_http2(unix::connect(path).await?).await,
     }
-}
-
-async fn handshake_http1<S>(stream: S, keep_case: bool) -> io::Result<http1::SendRequest<Upload>>
-where
-    S: Read + Write + Unpin + Send + 'static,
-{
-    let handshake =
-        http1::Builder::new().preserve_header_case(keep_case).max_buf_size(BUFFER).handshake(stream).await;
-    let (sender, connection) = handshake.map_err(io::Error::other)?;
-    // Ends when the sender is dropped or the replica closes, whichever comes first.
-    tokio::task::spawn_local(async move {
-        if let Err(error) = connection.with_upgrades().await {
-            tracing::trace!(%error, "upstream connection ended");
-        }
-    });
-    Ok(sender)
 }
 
 async fn handshake_http2<S>(stream: S) -> io::Result<Many>

@@ -49,7 +49,7 @@ impl Stall {
     }
 }
 
-/// The clock of who is quiet, which somebody else keeps: it looks when there is reason to, and costs nothing between.
+/// The clock of who is quiet at times, asked only then: it looks when there is reason to, and costs nothing between.
 #[derive(Debug)]
 pub struct Patrol {
     patience: Duration,
@@ -64,10 +64,10 @@ impl Patrol {
     }
 
     /// Ready where `quiet_since` has been so for as long as there is patience.
-    pub fn poll_over(&mut self, cx: &mut Context<'_>, quiet_since: impl Fn() -> Option<Millis>) -> Poll<()> {
+    pub fn poll_over(&mut self, cx: &mut Context<'_>, quiet_since: Millis) -> Poll<()> {
         let round = self.round.get_or_insert_with(|| Box::pin(sleep(self.patience)));
         while round.as_mut().poll(cx).is_ready() {
-            let quiet = quiet_since().map_or(Duration::ZERO, |since| clock::coarse().since(since));
+            let quiet = clock::coarse().since(quiet_since);
             if quiet >= self.patience {
                 return Poll::Ready(());
             }
@@ -87,20 +87,18 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn who_was_busy_is_waited_for_from_then_on() {
         const PATIENCE: Duration = Duration::from_secs(75);
-        let since = std::cell::Cell::new(Some(clock::now()));
         let mut patrol = Patrol::new(PATIENCE);
-        let mut poll = async || poll!(poll_fn(|cx| patrol.poll_over(cx, || since.get())));
+        let mut poll = async |since| poll!(poll_fn(|cx| patrol.poll_over(cx, since)));
         for _ in 0..3 {
-            assert!(poll().await.is_pending());
-            since.set(None);
-            advance(2 * PATIENCE).await;
-            assert!(poll().await.is_pending(), "it is busy, for however long");
-            since.set(Some(clock::now()));
+            let quiet = clock::now();
+            assert!(poll(quiet).await.is_pending());
             advance(PATIENCE / 2).await;
+            assert!(poll(quiet).await.is_pending());
+            // It is busy, for however long.
+            advance(2 * PATIENCE).await;
         }
         let quiet = clock::now();
-        since.set(Some(quiet));
-        poll_fn(|cx| patrol.poll_over(cx, || since.get())).await;
+        poll_fn(|cx| patrol.poll_over(cx, quiet)).await;
         assert_eq!(clock::now().since(quiet), PATIENCE);
     }
 

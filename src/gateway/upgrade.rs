@@ -15,6 +15,7 @@ use std::time::Duration;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 
 use crate::app::replica::Claim;
@@ -23,7 +24,10 @@ use crate::config::spec::WebSocketSpec;
 use crate::gateway::client::Client;
 use crate::gateway::connections::End;
 use crate::gateway::lane::Lane;
+use crate::gateway::message::switched::Switched;
+use crate::gateway::outbound;
 use crate::gateway::stall::Stall;
+use crate::gateway::transport::Transport;
 use crate::gateway::websocket::Side;
 use crate::gateway::worker::Worker;
 
@@ -33,26 +37,51 @@ const LINGER: Duration = Duration::from_mins(1);
 /// How long the two sides have to take leave once they are asked to.
 const FAREWELL: Duration = Duration::from_secs(5);
 
-/// Joins the two sides, the client's and the replica's, as soon as both have switched. `websocket`: what holds for them,
-/// where they speak that.
+/// A client's connection that is about to become something else than HTTP, or a stream of one.
+#[derive(Debug)]
+pub enum Switching {
+    /// It has come by HTTP/1.
+    Own(oneshot::Receiver<Switched<Transport>>),
+    /// It has come by HTTP/2.
+    Parsed(OnUpgrade),
+}
+
+/// Bytes both ways.
+trait Duplex: AsyncRead + AsyncWrite + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> Duplex for T {}
+
+impl Switching {
+    /// What it has become; nothing where the connection has ended before.
+    async fn switched(self) -> Option<Box<dyn Duplex>> {
+        Some(match self {
+            Self::Own(switched) => Box::new(switched.await.ok()?),
+            Self::Parsed(upgrade) => Box::new(TokioIo::new(upgrade.await.ok()?)),
+        })
+    }
+}
+
+/// Joins the two sides, the client's as soon as that has switched, and the replica's, which has. `websocket`: what holds
+/// for them, where they speak that.
 pub fn join(
     worker: &Rc<Worker>,
     client: &Arc<Client>,
-    sides: (OnUpgrade, OnUpgrade),
+    sides: (Switching, Switched<outbound::Stream>),
     mut claim: Claim,
     websocket: Option<WebSocketSpec>,
 ) {
     let (open, worker, who) = (worker.keep_open(), Rc::clone(worker), Arc::clone(client));
     tokio::task::spawn_local(async move {
         let _open = open;
-        let (Ok(client), Ok(replica)) = tokio::join!(sides.0, sides.1) else {
+        let (client, replica) = sides;
+        let Some(client) = client.switched().await else {
             tracing::debug!("a connection ended before it had switched protocols");
             return;
         };
         if websocket.is_some_and(|spec| !spec.counts) {
             claim.step_aside();
         }
-        let exchange = Exchange::new(TokioIo::new(client), TokioIo::new(replica), websocket);
+        let exchange = Exchange::new(client, replica, websocket);
         match exchange.run(claim.parted()).await {
             Ok(None) => {}
             Ok(Some(why)) => {

@@ -1,8 +1,6 @@
 //! A request's body on its way to the replica: streamed as it comes, no further than it may be long, and no longer than
 //! the client may be silent. What has become of it is told to who waits for the answer.
 
-use std::error::Error;
-use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -10,13 +8,58 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::{Version, request};
 use http_body::{Body as HttpBody, Frame, SizeHint};
-use hyper::body::Incoming;
+use hyper::body::Incoming as Parsed;
+use hyper::upgrade::OnUpgrade;
 
 use crate::app::clock::{self, Millis};
-use crate::gateway::headers;
 use crate::gateway::respond::Reject;
 use crate::gateway::stall::Stall;
+use crate::gateway::upgrade::Switching;
+use crate::gateway::{headers, inbound};
+
+/// A request's body as it comes from its client.
+#[derive(Debug)]
+pub enum Incoming {
+    /// By HTTP/1, taken off the connection.
+    Own(inbound::Body),
+    /// By HTTP/2, whose parser hands it out.
+    Parsed(Parsed),
+}
+
+impl Incoming {
+    /// How the request's connection becomes something else than HTTP, where that is asked for.
+    pub fn switching(&self, head: &mut request::Parts) -> Option<Switching> {
+        match self {
+            // HTTP/1.0 has none, RFC 9110 section 7.8, and the replica is not to take it for one.
+            Self::Own(_) if head.version == Version::HTTP_10 => None,
+            Self::Own(body) => Some(Switching::Own(body.switching())),
+            Self::Parsed(_) => head.extensions.remove::<OnUpgrade>().map(Switching::Parsed),
+        }
+    }
+
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        match self {
+            Self::Own(body) => Pin::new(body).poll_frame(cx).map(|frame| frame.map(|frame| Ok(frame?))),
+            Self::Parsed(body) => Pin::new(body).poll_frame(cx).map(|frame| frame.map(|frame| Ok(frame?))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Own(body) => body.is_end_stream(),
+            Self::Parsed(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Own(body) => body.size_hint(),
+            Self::Parsed(body) => body.size_hint(),
+        }
+    }
+}
 
 /// What a body may be.
 #[derive(Debug, Clone, Copy)]
@@ -45,7 +88,10 @@ struct Stream {
 pub enum Broken {
     /// The client has broken it off, or sends what is no body.
     #[error("the client's body broke off")]
-    Client(#[from] hyper::Error),
+    Client(#[from] inbound::Broken),
+    /// The client has broken it off, as its parser says.
+    #[error("the client's body broke off")]
+    Parser(#[from] hyper::Error),
     /// It is longer than it may be.
     #[error("the client's body is too large")]
     TooLarge,
@@ -124,20 +170,13 @@ impl Progress {
 
     fn break_off(&self, broken: &Broken) {
         let end = match broken {
-            Broken::Client(error) if is_malformed(error) => 2,
-            Broken::Client(_) => 1,
+            Broken::Client(inbound::Broken::Malformed(_)) => 2,
+            Broken::Client(inbound::Broken::Gone(_)) | Broken::Parser(_) => 1,
             Broken::TooLarge => 3,
             Broken::Stopped => 4,
         };
         self.broken.store(end, Ordering::Relaxed);
     }
-}
-
-/// Whether the parser has found something that is no body, such as a chunk without a size.
-fn is_malformed(error: &hyper::Error) -> bool {
-    let source = error.source().and_then(|source| source.downcast_ref::<io::Error>());
-    source
-        .is_some_and(|error| matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData))
 }
 
 impl Upload {
@@ -168,7 +207,7 @@ impl Upload {
 
 impl Stream {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
-        let Poll::Ready(frame) = Pin::new(&mut self.incoming).poll_frame(cx) else {
+        let Poll::Ready(frame) = self.incoming.poll_frame(cx) else {
             return self.poll_silent(cx);
         };
         let Some(frame) = frame else { return Poll::Ready(None) };

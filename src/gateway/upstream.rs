@@ -10,9 +10,8 @@ use std::sync::Arc;
 use std::task::{Poll, ready};
 use std::time::Duration;
 
-use futures_util::future::Either;
 use h2::Reason;
-use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE};
 use http::{Request, Response, request};
 use tokio::time::Instant;
 
@@ -23,7 +22,7 @@ use crate::gateway::ejection;
 use crate::gateway::outbound::{self, Alarm, Failure};
 use crate::gateway::pool::{Lease, Pool};
 use crate::gateway::respond::Reject;
-use crate::gateway::sender::{self, CONNECT_TIMEOUT, ENDED, Http1, NO_HTTP2, Sender};
+use crate::gateway::sender::{self, CONNECT_TIMEOUT, ENDED, NO_HTTP2, Sender};
 use crate::gateway::upload::{Progress, Upload};
 use crate::runtime::reach;
 
@@ -103,17 +102,6 @@ pub struct Speech {
     pub http2: bool,
     /// Which HTTP it is was guessed from what the client says: a wrong guess is no failure of the replica's.
     pub guessed: bool,
-    /// What is for hyper to do.
-    pub beyond: Beyond,
-}
-
-/// What our own connections do not do.
-#[derive(Debug, Clone, Copy)]
-pub struct Beyond {
-    /// Header names of HTTP/1 go as their sender has written them.
-    pub keep_case: bool,
-    /// The connection may become something else than HTTP.
-    pub switches: bool,
 }
 
 impl Exchange {
@@ -126,19 +114,12 @@ impl Exchange {
             return self.run_http2(parcel).await;
         }
         while !self.fresh
-            && let Some(mut kept) = self.pool.take(&self.claim)
+            && let Some(kept) = self.pool.take(&self.claim)
         {
-            if self.speech.beyond.switches && matches!(kept, Http1::Own(_)) {
-                // What may become something else begins anew, since only hyper's can be handed on. The idle one goes, so
-                // that there are no more connections than claims.
+            if kept.home != self.pool.id() && parcel.head.headers.contains_key(UPGRADE) {
+                // For as long as it would be something else, another thread would hear of it. It goes, so that there are
+                // no more connections than claims.
                 break;
-            }
-            if let Http1::Hyper(sender) = &mut kept {
-                // Its parser may not have asked for a further request yet.
-                let ready = tokio::time::timeout_at(self.deadline, sender.ready()).await;
-                if !matches!(ready, Ok(Ok(()))) {
-                    continue;
-                }
             }
             let mut sender = Sender::Http1(kept);
             match self.send(&mut sender, parcel, Connection::Kept).await {
@@ -154,16 +135,9 @@ impl Exchange {
     }
 
     async fn connect(&self, parcel: &mut Parcel<'_>) -> Result<Sender, Reject> {
-        let Beyond { keep_case, switches } = self.speech.beyond;
         let endpoint = &self.claim.replica().endpoint;
-        if keep_case || switches {
-            return self
-                .connected(sender::connect_http1(endpoint, keep_case), parcel)
-                .await
-                .map(|it| Sender::Http1(Http1::Hyper(it)));
-        }
         let connection = self.connected(outbound::Connection::open(endpoint, self.pool.id()), parcel).await?;
-        Ok(Sender::Http1(Http1::Own(Box::new(connection))))
+        Ok(Sender::Http1(Box::new(connection)))
     }
 
     async fn run_http2(self, parcel: &mut Parcel<'_>) -> Result<(Response<Answer>, Lease), Failed> {
@@ -245,8 +219,8 @@ impl Exchange {
         parcel: &mut Parcel<'_>,
         connection: Connection,
     ) -> Result<Response<Answer>, Failed> {
-        let sender = match sender {
-            Sender::Http1(Http1::Own(own)) => {
+        let stream = match sender {
+            Sender::Http1(own) => {
                 let mut alarm = std::mem::take(&mut own.alarm);
                 let answered = self.in_time(&mut alarm, own.exchange(parcel)).await;
                 own.alarm = alarm;
@@ -256,10 +230,10 @@ impl Exchange {
                     None => Err(Reject::UpstreamTimeout.into()),
                 };
             }
-            Sender::Http1(Http1::Hyper(sender)) => Either::Left(sender),
-            Sender::Http2(stream) => Either::Right(stream),
+            Sender::Http2(stream) => stream,
         };
-        match self.in_time(&mut Alarm::default(), sender::send(sender, parcel.hand_over())).await {
+        let answer = stream.sender().try_send_request(parcel.hand_over());
+        match self.in_time(&mut Alarm::default(), answer).await {
             Some(Ok(response)) => Ok(response.map(Answer::Parsed)),
             Some(Err(mut error)) => {
                 if let Some(unsent) = error.take_message() {

@@ -33,7 +33,7 @@ use crate::gateway::pool::{Pool, Shared};
 use crate::gateway::respond::{self, Reject};
 use crate::gateway::route::RouteTable;
 use crate::gateway::socket::Socket;
-use crate::gateway::{http1, http2};
+use crate::gateway::{http2, inbound};
 
 /// How long a connection that was accepted in the last moment before a stop, or after it, has for its first request.
 const LAST_CHANCE: Duration = Duration::from_secs(1);
@@ -270,7 +270,7 @@ impl Worker {
     async fn serve(self: Rc<Self>, socket: Socket, peer: Option<SocketAddr>, secure: bool, open: Open) {
         let _open = open;
         let spec: Arc<ClientsSpec> = Arc::clone(&self.routes().table.edge().clients);
-        // Told to end before it has read anything, the parser would close without a word.
+        // Told to end before it has read anything, it would close without a word.
         let chance = Instant::now() + LAST_CHANCE;
         let stop = self.stop.clone();
         let mut stopping: Stopping = Box::pin(async move {
@@ -305,17 +305,26 @@ impl Worker {
         if client.way().multiplexed {
             Box::pin(http2::serve(&self, client, transport, &spec, stopping)).await;
         } else {
-            http1::serve(&self, client, transport, &spec, stopping).await;
+            inbound::serve(&self, client, transport, &spec, stopping).await;
         }
         drop(of_client);
+    }
+
+    /// Whether the worker is to stop, by now or in a moment.
+    #[must_use]
+    pub fn is_told_to_stop(&self) -> bool {
+        // What was told before it began counts, so nothing of it is ever marked as seen.
+        self.stop.has_changed().unwrap_or(true)
     }
 
     /// A request that could not be read was refused.
     pub fn note_unread(&self, client: &Client, reject: &Reject) {
         let Some(why) = reject.refusal() else { return };
+        let (status, ..) = reject.row();
         self.unrouted.refused(why);
+        self.unrouted.ended(Some(status.as_u16()), Duration::ZERO);
         if let Some(journal) = &self.journal {
-            journal.note_unread(client.ip(), reject.row().0, why.name());
+            journal.note_unread(client.ip(), status, why.name());
         }
     }
 

@@ -3,9 +3,23 @@
 /// A request that is refused for its head, and what is answered.
 pub(crate) struct Refused {
     pub(crate) name: &'static str,
-    /// The status, and `x-pilotlight-reason`; without one it is the HTTP parser that refuses.
+    /// The status, and `x-pilotlight-reason`, which may be [`ANY`].
     pub(crate) answer: (u16, &'static str),
     pub(crate) bytes: &'static [u8],
+}
+
+/// Stands for whichever reason there is for that: some words follow.
+const ANY: &str = "bad-request: ";
+
+impl Refused {
+    /// Whether this is what is to be answered.
+    pub(crate) fn fits(&self, status: u16, reason: &str) -> bool {
+        let fits = match self.answer.1 {
+            ANY => reason.len() > ANY.len() && reason.starts_with(ANY),
+            given => reason == given,
+        };
+        fits && status == self.answer.0
+    }
 }
 
 const fn refused(name: &'static str, why: &'static str, bytes: &'static [u8]) -> Refused {
@@ -13,7 +27,7 @@ const fn refused(name: &'static str, why: &'static str, bytes: &'static [u8]) ->
 }
 
 const fn unparsed(name: &'static str, bytes: &'static [u8]) -> Refused {
-    refused(name, "", bytes)
+    refused(name, ANY, bytes)
 }
 
 /// A head whose last field is this one, with a body that looks like an empty one in chunks.

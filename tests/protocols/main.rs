@@ -1,4 +1,4 @@
-//! What clients may speak: TLS, HTTP/2, gRPC, a PROXY header, a Unix socket; and how much of it.
+//! What clients may speak: HTTP/1.1, TLS, HTTP/2, gRPC, a PROXY header, a Unix socket; and how much of it.
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -6,8 +6,10 @@ mod support;
 mod certificates;
 mod front;
 mod grpc;
+mod http1;
 mod http2;
 mod limits;
+mod replica;
 mod tls;
 mod unix;
 mod websockets;

@@ -22,7 +22,7 @@ const WARM: u64 = 64 << 20;
 /// What the kernel may hold of one stream: four buffers that it grows by itself, each up to what this machine allows.
 const KERNEL: u64 = 64 << 20;
 
-/// What the proxy may hold of one stream in HTTP/1: a parser's buffer on either side.
+/// What the proxy may hold of one stream in HTTP/1: a buffer on either side.
 const HELD: u64 = 384 << 10;
 
 /// The same in HTTP/2, with what the client's own library takes before the client does.

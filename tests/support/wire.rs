@@ -48,7 +48,11 @@ impl Reply {
 impl Wire {
     /// A new connection.
     pub(crate) async fn open(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).await.expect("somebody listens");
+        Self::over(TcpStream::connect(address).await.expect("somebody listens"))
+    }
+
+    /// A connection that is there already, for who is at its other end.
+    pub(crate) fn over(stream: TcpStream) -> Self {
         stream.set_nodelay(true).expect("a socket can be told");
         Self { stream, arrived: Vec::new() }
     }
@@ -144,7 +148,10 @@ impl Wire {
 
     /// Whether the other side has closed the connection, by an end or by a reset, before anything else came.
     pub(crate) async fn is_cut(&mut self) -> bool {
-        self.rest().await.is_ok_and(|rest| rest.is_empty()) || self.arrived.is_empty()
+        match self.rest().await {
+            Ok(rest) => rest.is_empty(),
+            Err(_) => self.arrived.is_empty(),
+        }
     }
 
     async fn up_to(&mut self, end: &[u8]) -> Vec<u8> {

@@ -5,16 +5,20 @@ use std::io;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, Method, Response};
+use http::Response;
 use http_body::{Body as _, Frame};
+use tokio::io::Join;
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 
-use crate::gateway::outbound::Alarm;
-use crate::gateway::outbound::body::{Framing, Taken};
-use crate::gateway::outbound::decode;
-use crate::gateway::outbound::sending::{Outbox, Sending, Unsent};
-use crate::gateway::outbound::stream::{self, Reader};
+use crate::gateway::message::coming::{Framing, Taken};
+use crate::gateway::message::letters::Letters;
+use crate::gateway::message::outbox::Outbox;
+use crate::gateway::message::sending::{Sending, Unsent};
+use crate::gateway::message::spare;
+use crate::gateway::message::switched::Switched;
+use crate::gateway::outbound::stream::{self, Reader, Writer};
+use crate::gateway::outbound::{Alarm, decode, encode};
 use crate::gateway::upload::{Broken, Upload};
 use crate::gateway::upstream::Parcel;
 use crate::runtime::Endpoint;
@@ -36,11 +40,14 @@ pub enum Failure {
     Body(#[from] Broken),
 }
 
+/// The bytes of a connection that is no more HTTP.
+pub type Stream = Join<Reader, Writer>;
+
 /// One connection, for one exchange after the other.
 #[derive(Debug)]
 pub struct Connection {
     reader: Reader,
-    outbox: Place,
+    outlet: Place,
     /// What was read and belongs to nothing yet.
     inbox: BytesMut,
     /// Bytes that are read at once: as many as answers have had of late.
@@ -49,21 +56,38 @@ pub struct Connection {
     framing: Framing,
     /// The replica will take a further request.
     keeps: bool,
-    /// A map that has had other headers: what it has asked for is of use for the next ones.
-    spare: HeaderMap,
     /// The pool whose thread hears of it. Another can use it, but is woken across threads.
     pub home: u64,
     /// For who waits for an answer.
     pub alarm: Alarm,
 }
 
-/// Where the half is that requests go by.
+/// The half that requests go by.
+#[derive(Debug)]
+struct Outlet {
+    writer: Writer,
+    outbox: Outbox,
+}
+
+impl Outlet {
+    /// Ready when all of it is written.
+    fn poll(
+        &mut self,
+        sending: &mut Sending<Upload>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), Unsent<Broken>>> {
+        let writer = &mut self.writer;
+        sending.poll(&mut self.outbox, |outbox, cx| outbox.poll_flush(writer, cx), cx)
+    }
+}
+
+/// Where that is.
 #[derive(Debug)]
 enum Place {
-    Here(Outbox),
+    Here(Outlet),
     /// With a task that sends the rest of a request whose answer has begun.
     Away {
-        back: oneshot::Receiver<Outbox>,
+        back: oneshot::Receiver<Outlet>,
         task: Task,
     },
     /// Nowhere: it has failed.
@@ -91,12 +115,11 @@ impl Connection {
         let (reader, writer) = stream::connect(endpoint).await?;
         Ok(Self {
             reader,
-            outbox: Place::Here(Outbox::new(writer)),
+            outlet: Place::Here(Outlet { writer, outbox: Outbox::default() }),
             inbox: BytesMut::new(),
             read: READ.0,
             framing: Framing::Ended,
             keeps: true,
-            spare: HeaderMap::new(),
             home,
             alarm: Alarm::default(),
         })
@@ -109,12 +132,12 @@ impl Connection {
 
     /// Whether the last exchange has come to its end, and left the connection in order.
     pub fn is_through(&mut self) -> bool {
-        if let Place::Away { back, .. } = &mut self.outbox
-            && let Ok(outbox) = back.try_recv()
+        if let Place::Away { back, .. } = &mut self.outlet
+            && let Ok(outlet) = back.try_recv()
         {
-            self.outbox = Place::Here(outbox);
+            self.outlet = Place::Here(outlet);
         }
-        let sent = matches!(self.outbox, Place::Here(_));
+        let sent = matches!(self.outlet, Place::Here(_));
         sent && self.keeps && self.framing.is_ended() && self.inbox.is_empty()
     }
 
@@ -124,46 +147,48 @@ impl Connection {
     /// # Errors
     /// [`Failure`]; the connection is of no more use then.
     pub async fn exchange(&mut self, parcel: &mut Parcel<'_>) -> Result<Response<()>, Failure> {
-        let Place::Here(mut outbox) = std::mem::replace(&mut self.outbox, Place::Lost) else {
+        let Place::Here(mut outlet) = std::mem::replace(&mut self.outlet, Place::Lost) else {
             return Err(Failure::Io(io::ErrorKind::NotConnected.into()));
         };
-        let framing = outbox.begin(parcel.head, &parcel.upload);
+        outlet.outbox.begin();
+        let framing = encode::head(parcel.head, &parcel.upload, &mut outlet.outbox.text);
         let upload = std::mem::replace(&mut parcel.upload, Upload::none());
         parcel.sent = !upload.is_end_stream();
         self.keeps = false;
         let mut sending = Some(Sending::new(upload, framing));
         let mut lost = None;
+        let keep_letters = parcel.head.extensions.get::<Letters>().is_some();
+        let asked = decode::Asked { method: &parcel.head.method, keep_letters };
         let head = poll_fn(|cx| {
             if let Some(under_way) = &mut sending {
-                match under_way.poll(&mut outbox, cx) {
+                match outlet.poll(under_way, cx) {
                     Poll::Ready(Ok(())) => sending = None,
                     // It may have said why before it has stopped to listen.
-                    Poll::Ready(Err(Unsent::Socket(error))) if outbox.has_begun() => {
+                    Poll::Ready(Err(Unsent::Socket(error))) if outlet.outbox.has_begun() => {
                         (sending, lost) = (None, Some(error));
                     }
                     Poll::Ready(Err(error)) => return Poll::Ready(Err(error.into())),
                     Poll::Pending => {}
                 }
-                parcel.sent |= outbox.has_begun();
+                parcel.sent |= outlet.outbox.has_begun();
             }
-            self.poll_head(&parcel.head.method, &mut lost, cx)
+            self.poll_head(&asked, &mut lost, cx)
         });
         let decode::Head { parts, framing, keeps } = head.await?;
         self.framing = framing;
         self.keeps = keeps && lost.is_none();
-        self.outbox = match sending {
-            None => Place::Here(outbox),
-            Some(sending) => go_on_sending(sending, outbox),
+        self.outlet = match sending {
+            None => Place::Here(outlet),
+            Some(sending) => go_on_sending(sending, outlet),
         };
-        self.spare = std::mem::take(&mut parcel.head.headers);
-        self.spare.clear();
+        spare::give_back_map(std::mem::take(&mut parcel.head.headers));
         Ok(Response::from_parts(parts, ()))
     }
 
     /// The answer has ended in order. What is still to be sent of its request goes on by itself: a client that says all
     /// before it reads would else find its connection closed.
     pub fn let_go(&mut self) {
-        if let Place::Away { task, .. } = &mut self.outbox
+        if let Place::Away { task, .. } = &mut self.outlet
             && self.framing.is_ended()
         {
             task.0 = None;
@@ -176,21 +201,27 @@ impl Connection {
             self.inbox = BytesMut::new();
         }
         self.read = READ.0;
-        if let Place::Here(outbox) = &mut self.outbox {
-            outbox.slim();
+        if let Place::Here(outlet) = &mut self.outlet {
+            outlet.outbox.slim();
         }
+    }
+
+    /// The replica has agreed to another protocol than HTTP; nothing where a part of the request is still to be sent.
+    #[must_use]
+    pub fn switch(self) -> Option<Switched<Stream>> {
+        let Self { reader, outlet, inbox: ahead, .. } = self;
+        let Place::Here(Outlet { writer, .. }) = outlet else { return None };
+        Some(Switched::new(tokio::io::join(reader, writer), ahead))
     }
 
     fn poll_head(
         &mut self,
-        method: &Method,
+        asked: &decode::Asked<'_>,
         lost: &mut Option<io::Error>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<decode::Head, Failure>> {
         loop {
-            if let Some(head) =
-                decode::head(&mut self.inbox, method, &mut self.spare).map_err(Failure::Malformed)?
-            {
+            if let Some(head) = decode::head(&mut self.inbox, asked).map_err(Failure::Malformed)? {
                 return Poll::Ready(Ok(head));
             }
             if ready!(self.poll_fill(cx))? == 0 {
@@ -246,7 +277,7 @@ impl Connection {
             self.inbox.reserve(self.read);
         }
         let room = self.inbox.capacity() - self.inbox.len();
-        let count = ready!(self.reader.poll_read(&mut self.inbox, cx))?;
+        let count = ready!(self.reader.poll_append(&mut self.inbox, cx))?;
         if count == room {
             // There may be much more.
             self.read = (self.read * 2).min(READ.1);
@@ -255,20 +286,20 @@ impl Connection {
     }
 }
 
-fn go_on_sending(mut sending: Sending, mut outbox: Outbox) -> Place {
+fn go_on_sending(mut sending: Sending<Upload>, mut outlet: Outlet) -> Place {
     let (give_back, back) = oneshot::channel();
     let task = tokio::task::spawn_local(async move {
-        match poll_fn(|cx| sending.poll(&mut outbox, cx)).await {
+        match poll_fn(|cx| outlet.poll(&mut sending, cx)).await {
             // Nobody takes it where the answer has ended before.
-            Ok(()) => drop(give_back.send(outbox)),
-            Err(error) => tracing::trace!(%error, "the rest of a request was not sent"),
+            Ok(()) => drop(give_back.send(outlet)),
+            Err(error) => tracing::trace!(?error, "the rest of a request was not sent"),
         }
     });
     Place::Away { back, task: Task(Some(task.abort_handle())) }
 }
 
-impl From<Unsent> for Failure {
-    fn from(unsent: Unsent) -> Self {
+impl From<Unsent<Broken>> for Failure {
+    fn from(unsent: Unsent<Broken>) -> Self {
         match unsent {
             Unsent::Socket(error) => Self::Io(error),
             Unsent::Body(broken) => Self::Body(broken),

@@ -9,13 +9,12 @@ use httparse::{Header, ParserConfig, Status};
 use hyper::ext::ReasonPhrase;
 
 use crate::gateway::chunked::Chunked;
-use crate::gateway::outbound::body::Framing;
+use crate::gateway::message::coming::Framing;
+use crate::gateway::message::letters::Letters;
+use crate::gateway::message::spare;
 
 /// Fields that an answer may have.
 const FIELDS: usize = 100;
-
-/// Headers for which there is to be room beside those of an answer.
-const ADDED: usize = 16;
 
 /// Bytes that a head may have.
 pub(super) const MOST: usize = 64 * 1024;
@@ -29,25 +28,27 @@ pub(super) struct Head {
     pub(super) keeps: bool,
 }
 
-/// Takes a head off the bytes, that of the answer to a request with this method; `spare` is an empty map that may be
-/// used for it. What only informs, 1xx, is passed
-/// over; `None`: there is none yet.
+/// What was asked, as far as it says how the answer is read.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Asked<'a> {
+    pub(super) method: &'a Method,
+    /// Who has asked minds the case of names.
+    pub(super) keep_letters: bool,
+}
+
+/// Takes the head of an answer off the bytes. What only informs, 1xx, is passed over; `None`: there is none yet.
 ///
 /// # Errors
 /// What is wrong with it.
-pub(super) fn head(
-    bytes: &mut BytesMut,
-    method: &Method,
-    spare: &mut HeaderMap,
-) -> Result<Option<Head>, &'static str> {
+pub(super) fn head(bytes: &mut BytesMut, asked: &Asked<'_>) -> Result<Option<Head>, &'static str> {
     while !bytes.is_empty() {
-        let Some(parts) = parse(bytes, spare)? else { return Ok(None) };
+        let Some(parts) = parse(bytes, asked)? else { return Ok(None) };
         match parts.status.as_u16() {
-            // Nobody has asked for it here, so what follows means nothing.
+            // What follows is no HTTP, whoever has asked for it.
             101 => return Ok(Some(Head { parts, framing: Framing::Ended, keeps: false })),
             100..=199 => {}
             _ => {
-                let (framing, keeps) = (framing(&parts, method)?, keeps(&parts));
+                let (framing, keeps) = (framing(&parts, asked.method)?, keeps(&parts));
                 return Ok(Some(Head { parts, framing, keeps }));
             }
         }
@@ -55,7 +56,7 @@ pub(super) fn head(
     Ok(None)
 }
 
-fn parse(bytes: &mut BytesMut, spare: &mut HeaderMap) -> Result<Option<response::Parts>, &'static str> {
+fn parse(bytes: &mut BytesMut, asked: &Asked<'_>) -> Result<Option<response::Parts>, &'static str> {
     let mut fields = [const { MaybeUninit::<Header<'_>>::uninit() }; FIELDS];
     let mut parsed = httparse::Response::new(&mut []);
     let status = ParserConfig::default().parse_response_with_uninit_headers(&mut parsed, bytes, &mut fields);
@@ -84,14 +85,21 @@ fn parse(bytes: &mut BytesMut, spare: &mut HeaderMap) -> Result<Option<response:
         *place = [within(field.name.as_bytes()), within(field.value)];
     }
     let head = bytes.split_to(length).freeze();
-    parts.headers = std::mem::take(spare);
-    // The client's parser takes the map for the next request, and some are added to that.
-    parts.headers.reserve(count + ADDED);
+    parts.headers = spare::map();
+    parts.headers.reserve(count);
+    let mut letters = asked.keep_letters.then(Letters::default);
     for place in &places[..count] {
-        let [name, value] = place.map(|[start, end]| usize::from(start)..usize::from(end));
-        let name = HeaderName::from_bytes(&head[name]).map_err(|_| "a header's name is too long")?;
+        let [written, value] = place.map(|[start, end]| usize::from(start)..usize::from(end));
+        let name =
+            HeaderName::from_bytes(&head[written.clone()]).map_err(|_| "a header's name is too long")?;
+        if let Some(letters) = &mut letters {
+            letters.append(name.clone(), head.slice(written));
+        }
         let value = HeaderValue::from_maybe_shared(head.slice(value)).map_err(|_| "a control character")?;
         parts.headers.append(name, value);
+    }
+    if let Some(letters) = letters {
+        parts.extensions.insert(letters);
     }
     Ok(Some(parts))
 }
@@ -108,11 +116,7 @@ fn framing(parts: &response::Parts, method: &Method) -> Result<Framing, &'static
         }
         let last = last.to_str().ok().and_then(|last| last.rsplit(',').next());
         let chunked = last.is_some_and(|coding| coding.trim().eq_ignore_ascii_case("chunked"));
-        return Ok(if chunked {
-            Framing::Chunked(Box::new(Chunked::with_trailers()))
-        } else {
-            Framing::Close
-        });
+        return Ok(if chunked { Framing::Chunked(Box::new(Chunked::of_replica())) } else { Framing::Close });
     }
     Ok(match length(headers)? {
         Some(0) => Framing::Ended,
@@ -162,7 +166,7 @@ mod tests {
 
     fn read(bytes: &str, method: &Method) -> (Result<Option<Head>, &'static str>, BytesMut) {
         let mut bytes = BytesMut::from(bytes);
-        (head(&mut bytes, method, &mut HeaderMap::new()), bytes)
+        (head(&mut bytes, &Asked { method, keep_letters: false }), bytes)
     }
 
     fn get(bytes: &str) -> Result<Option<Head>, &'static str> {
@@ -211,7 +215,7 @@ mod tests {
             let (head, _) = read(&format!("HTTP/1.1 {status} X\r\n{fields}\r\n"), &method);
             head.map(|head| head.unwrap().framing)
         };
-        let chunked = || Framing::Chunked(Box::new(Chunked::with_trailers()));
+        let chunked = || Framing::Chunked(Box::new(Chunked::of_replica()));
         for (status, fields, expected) in [
             (200, "Content-Length: 12\r\n", Framing::Length(12)),
             (200, "Content-Length: 12, 12\r\nContent-Length: 12\r\n", Framing::Length(12)),

@@ -3,8 +3,8 @@
 use bytes::BytesMut;
 use http::{HeaderMap, Method, StatusCode};
 
-use crate::gateway::outbound::body::Taken;
-use crate::gateway::outbound::decode;
+use crate::gateway::message::coming::Taken;
+use crate::gateway::outbound::decode::{self, Asked};
 
 /// What was made of some bytes.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -32,7 +32,8 @@ pub fn read<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> Reading {
     for piece in pieces {
         inbox.extend_from_slice(piece);
         if framing.is_none() {
-            match decode::head(&mut inbox, &Method::GET, &mut HeaderMap::new()) {
+            let asked = Asked { method: &Method::GET, keep_letters: false };
+            match decode::head(&mut inbox, &asked) {
                 Ok(None) => continue,
                 Ok(Some(head)) => {
                     reading.status = Some(head.parts.status);

@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::BytesMut;
-use tokio::io::{AsyncReadExt, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, tcp, unix};
 
 use crate::runtime::unix as unix_socket;
@@ -13,15 +13,19 @@ use crate::runtime::{Address, Endpoint};
 
 /// The half that answers come by.
 #[derive(Debug)]
-pub(super) enum Reader {
+pub enum Reader {
+    /// Of TCP.
     Tcp(tcp::OwnedReadHalf),
+    /// Of a Unix socket.
     Unix(unix::OwnedReadHalf),
 }
 
 /// The half that requests go by.
 #[derive(Debug)]
-pub(super) enum Writer {
+pub enum Writer {
+    /// Of TCP.
     Tcp(tcp::OwnedWriteHalf),
+    /// Of a Unix socket.
     Unix(unix::OwnedWriteHalf),
 }
 
@@ -56,8 +60,12 @@ pub(super) async fn connect(endpoint: &Endpoint) -> io::Result<(Reader, Writer)>
 
 impl Reader {
     /// Appends what is there to be read, as far as there is room; 0: it has ended.
-    pub(super) fn poll_read(&mut self, into: &mut BytesMut, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        either!(self, stream => std::pin::pin!(stream.read_buf(into)).poll(cx))
+    pub(super) fn poll_append(
+        &mut self,
+        into: &mut BytesMut,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        std::pin::pin!(self.read_buf(into)).poll(cx)
     }
 
     /// Whether there is nothing to be read, not even an end. Asks the system only where it has told of something.
@@ -67,18 +75,34 @@ impl Reader {
     }
 }
 
-impl Writer {
-    /// Writes what can be written.
-    pub(super) fn poll_write(&mut self, bytes: &[u8], cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        either!(self, stream => Pin::new(stream).poll_write(cx, bytes))
+impl AsyncRead for Reader {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        either!(self.get_mut(), stream => Pin::new(stream).poll_read(cx, buf))
+    }
+}
+
+impl AsyncWrite for Writer {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        either!(self.get_mut(), stream => Pin::new(stream).poll_write(cx, bytes))
     }
 
-    /// Writes what can be written of several pieces.
-    pub(super) fn poll_write_vectored(
-        &mut self,
-        pieces: &[IoSlice<'_>],
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
+        pieces: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        either!(self, stream => Pin::new(stream).poll_write_vectored(cx, pieces))
+        either!(self.get_mut(), stream => Pin::new(stream).poll_write_vectored(cx, pieces))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        either!(self.get_mut(), stream => Pin::new(stream).poll_shutdown(cx))
     }
 }

@@ -1,4 +1,4 @@
-//! The body of an answer, taken off the connection that it comes by.
+//! A body that comes, taken off the bytes that are there of it.
 
 use bytes::{Buf, Bytes, BytesMut};
 use http_body::{Frame, SizeHint};
@@ -21,7 +21,7 @@ pub enum Framing {
 
 /// What the bytes at hand are good for.
 #[derive(Debug)]
-pub(super) enum Taken {
+pub enum Taken {
     /// A piece of the body, or its trailers.
     Frame(Frame<Bytes>),
     /// More is needed.
@@ -51,7 +51,7 @@ impl Framing {
     ///
     /// # Errors
     /// What is wrong with them.
-    pub(super) fn take(&mut self, bytes: &mut BytesMut) -> Result<Taken, &'static str> {
+    pub fn take(&mut self, bytes: &mut BytesMut) -> Result<Taken, &'static str> {
         let piece = |bytes: &mut BytesMut, count| Taken::Frame(Frame::data(bytes.split_to(count).freeze()));
         loop {
             match self {
@@ -84,10 +84,10 @@ impl Framing {
     ///
     /// # Errors
     /// Where more was to come.
-    pub(super) fn connection_ended(&mut self) -> Result<(), &'static str> {
+    pub fn connection_ended(&mut self) -> Result<(), &'static str> {
         match std::mem::take(self) {
             Self::Ended | Self::Close => Ok(()),
-            Self::Length(_) | Self::Chunked(_) => Err("it has ended before the answer has"),
+            Self::Length(_) | Self::Chunked(_) => Err("it has ended before the message has"),
         }
     }
 }

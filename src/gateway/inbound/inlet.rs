@@ -1,0 +1,352 @@
+//! A client's bytes, as two see them: the connection's task reads heads and writes answers, and whoever sends a request's
+//! body on reads that. Only one of the two reads at a time, since only one is told when there is something.
+
+use std::cell::RefCell;
+use std::io;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker, ready};
+
+use bytes::{Bytes, BytesMut};
+use http_body::Frame;
+use tokio::io::{AsyncReadExt, AsyncWrite};
+use tokio::sync::oneshot;
+
+use crate::app::clock::{self, Millis};
+use crate::gateway::inbound::body::Broken;
+use crate::gateway::inbound::head::{self, Bounds, Head};
+use crate::gateway::message::coming::{Framing, Taken};
+use crate::gateway::message::outbox::Outbox;
+use crate::gateway::message::switched::Switched;
+use crate::gateway::raw_head::{self, Facts};
+use crate::gateway::respond::{self, Reject};
+use crate::gateway::transport::Transport;
+
+/// Bytes that are read at once: of heads, which an idle connection keeps, and at most.
+const READ: (usize, usize) = (2 * 1024, 64 * 1024);
+
+/// The word that a client awaits before it sends its body.
+#[derive(Debug, Default)]
+struct Word {
+    awaited: bool,
+    /// What of it is still to be written.
+    rest: &'static [u8],
+    /// It may not be on its way yet, though it is written.
+    unflushed: bool,
+}
+
+/// One client's bytes.
+#[derive(Debug)]
+pub(super) struct Inlet {
+    /// Gone with what has switched.
+    transport: Option<Transport>,
+    /// What was read and belongs to nothing yet.
+    inbox: BytesMut,
+    /// How much of that was looked at for the end of a head.
+    seen: usize,
+    /// Bytes that are read at once of a body: as many as have come of late.
+    read: usize,
+    /// Which request it is at.
+    turn: u64,
+    /// What is still to come of its body.
+    framing: Framing,
+    /// Somebody else reads that.
+    lent: bool,
+    /// Who that is, where nothing has come.
+    reading: Option<Waker>,
+    /// The connection's task, where it waits until they are done.
+    waiting: Option<Waker>,
+    /// When something has last come.
+    heard: Millis,
+    /// More was asked for than for a head.
+    large: bool,
+    word: Word,
+    /// The answer goes out, and nothing else between its bytes.
+    answering: bool,
+    /// Why the body is none.
+    malformed: Option<&'static str>,
+    /// Who waits for the connection to become something else.
+    switch: Option<oneshot::Sender<Switched<Transport>>>,
+}
+
+impl Inlet {
+    pub(super) fn new(transport: Transport) -> Rc<RefCell<Self>> {
+        Rc::new(RefCell::new(Self {
+            transport: Some(transport),
+            inbox: BytesMut::new(),
+            seen: 0,
+            read: READ.0,
+            turn: 0,
+            framing: Framing::Ended,
+            lent: false,
+            reading: None,
+            waiting: None,
+            heard: clock::coarse(),
+            large: false,
+            word: Word::default(),
+            answering: false,
+            malformed: None,
+            switch: None,
+        }))
+    }
+
+    fn transport(&mut self) -> &mut Transport {
+        self.transport.as_mut().expect("what has switched is asked nothing more")
+    }
+
+    /// The next head; `None`: the client has ended, in whichever way.
+    pub(super) fn poll_head(
+        &mut self,
+        bounds: &Bounds,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Option<Head>, Reject>> {
+        loop {
+            if self.inbox.len() > self.seen
+                && let Some(head) = head::take(&mut self.inbox, &mut self.seen, bounds)?
+            {
+                return Poll::Ready(Ok(Some(head)));
+            }
+            match ready!(self.poll_fill(READ.0 / 2, cx)) {
+                Ok(count) if count > 0 => {}
+                _ => return Poll::Ready(Ok(None)),
+            }
+        }
+    }
+
+    /// Whether a head has begun that is not whole yet.
+    pub(super) fn is_partial(&self) -> bool {
+        // An empty line may come behind a body, and is none.
+        self.inbox.iter().any(|byte| !matches!(byte, b'\r' | b'\n'))
+    }
+
+    /// Whether the client has begun to say what it has not ended, as far as was read: more may be on its way.
+    pub(super) fn is_midway(&self) -> bool {
+        !self.framing.is_ended() || !self.inbox.is_empty()
+    }
+
+    /// A request begins whose head says this.
+    pub(super) fn begin(&mut self, facts: &Facts) {
+        self.turn += 1;
+        self.framing = match facts.body {
+            raw_head::Body::None => Framing::Ended,
+            raw_head::Body::Length(length) => Framing::Length(length),
+            raw_head::Body::Chunked => Framing::Chunked(Box::default()),
+        };
+        self.lent = !self.framing.is_ended();
+        self.word.awaited = facts.expects;
+        self.answering = false;
+        self.switch = None;
+    }
+
+    /// Which request it is at.
+    pub(super) fn turn(&self) -> u64 {
+        self.turn
+    }
+
+    /// What is still to come of its body.
+    pub(super) fn framing(&self) -> &Framing {
+        &self.framing
+    }
+
+    /// When something has last come.
+    pub(super) fn heard(&self) -> Millis {
+        self.heard
+    }
+
+    /// The next piece of the request's body, for who has it.
+    pub(super) fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        let polled = self.poll_piece(cx);
+        if polled.is_pending() {
+            note(&mut self.reading, cx);
+        }
+        polled
+    }
+
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        if let Some(why) = self.malformed {
+            return Poll::Ready(Some(Err(Broken::Malformed(why))));
+        }
+        loop {
+            match self.framing.take(&mut self.inbox) {
+                Ok(Taken::Frame(frame)) => {
+                    if self.framing.is_ended() {
+                        self.give_back();
+                    }
+                    return Poll::Ready(Some(Ok(frame)));
+                }
+                Ok(Taken::Nothing) => {
+                    self.give_back();
+                    return Poll::Ready(None);
+                }
+                Ok(Taken::More) => {}
+                Err(why) => {
+                    self.malformed = Some(why);
+                    return Poll::Ready(Some(Err(Broken::Malformed(why))));
+                }
+            }
+            if self.transport.is_none() {
+                return Poll::Ready(Some(Err(Broken::Gone(io::ErrorKind::NotConnected.into()))));
+            }
+            if !self.answering {
+                if std::mem::take(&mut self.word.awaited) {
+                    self.word.rest = respond::CONTINUE;
+                }
+                // Where it cannot be written yet, nothing comes that would be read.
+                let _written_or_not = self.poll_word(cx)?;
+            }
+            if ready!(self.poll_fill(self.read / 2, cx))? == 0 {
+                return Poll::Ready(Some(Err(Broken::Gone(io::ErrorKind::UnexpectedEof.into()))));
+            }
+        }
+    }
+
+    /// Nobody else reads any more.
+    pub(super) fn give_back(&mut self) {
+        (self.lent, self.reading) = (false, None);
+        if let Some(waiting) = self.waiting.take() {
+            waiting.wake();
+        }
+    }
+
+    /// Pending for as long as somebody else reads.
+    fn poll_given_back(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.lent {
+            return Poll::Ready(());
+        }
+        note(&mut self.waiting, cx);
+        Poll::Pending
+    }
+
+    /// Ready when the client has ended, as far as that can be seen: not beyond a body that somebody reads, nor beyond a
+    /// further request.
+    pub(super) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        ready!(self.poll_given_back(cx));
+        // An empty line may come behind a body, and is no request.
+        while self.framing.is_ended() && matches!(&self.inbox[..], b"" | b"\r" | b"\r\n") {
+            if !matches!(ready!(self.poll_fill(1, cx)), Ok(1..)) {
+                return Poll::Ready(());
+            }
+        }
+        Poll::Pending
+    }
+
+    /// Passes over what is left of the request's body, once nobody else reads it. Says whether its end was there.
+    pub(super) fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        ready!(self.poll_given_back(cx));
+        let mut looked = self.malformed.is_some();
+        loop {
+            match self.framing.take(&mut self.inbox) {
+                Ok(Taken::Nothing) => return Poll::Ready(true),
+                Ok(Taken::Frame(_)) => {}
+                Ok(Taken::More) if !looked => {
+                    looked = true;
+                    if !matches!(self.poll_fill(self.read / 2, cx), Poll::Ready(Ok(1..))) {
+                        return Poll::Ready(false);
+                    }
+                }
+                Ok(Taken::More) | Err(_) => return Poll::Ready(false),
+            }
+        }
+    }
+
+    /// Reads what there is, at least a byte; 0: the client has ended. `least`: for how much there is to be room.
+    fn poll_fill(&mut self, least: usize, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if self.inbox.capacity() - self.inbox.len() < least {
+            let all = if self.framing.is_ended() { READ.0 } else { self.read };
+            self.large |= self.inbox.len() + all > READ.0;
+            self.inbox.reserve(all);
+        }
+        let room = self.inbox.capacity() - self.inbox.len();
+        let Self { transport, inbox, .. } = self;
+        let transport = transport.as_mut().expect("what has switched is asked nothing more");
+        let count = ready!(pin!(transport.read_buf(inbox)).poll(cx))?;
+        if count == room {
+            // There may be much more.
+            self.read = (self.read * 2).min(READ.1);
+        }
+        self.heard = clock::coarse();
+        Poll::Ready(Ok(count))
+    }
+
+    /// Writes what is in the outbox.
+    pub(super) fn poll_flush(&mut self, outbox: &mut Outbox, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // From here on the answer is what the client awaits.
+        (self.word.awaited, self.answering) = (false, true);
+        ready!(self.poll_word(cx))?;
+        let transport = self.transport();
+        ready!(outbox.poll_flush(transport, cx))?;
+        Pin::new(transport).poll_flush(cx)
+    }
+
+    fn poll_word(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.word.rest.is_empty() {
+            let word = self.word.rest;
+            let count = ready!(Pin::new(self.transport()).poll_write(cx, word))?;
+            if count == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.word.rest = &word[count..];
+            self.word.unflushed = true;
+        }
+        if self.word.unflushed {
+            ready!(Pin::new(self.transport()).poll_flush(cx))?;
+            self.word.unflushed = false;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// The connection is idle: what bodies and large heads have taken is given back.
+    pub(super) fn slim(&mut self) {
+        if self.large {
+            // A further request may have come along.
+            self.inbox = BytesMut::from(&self.inbox[..]);
+            self.large = self.inbox.len() > READ.0;
+        }
+        self.read = READ.0;
+    }
+
+    /// The connection is to become something else, should that be agreed on.
+    pub(super) fn switching(&mut self) -> oneshot::Receiver<Switched<Transport>> {
+        let (sender, receiver) = oneshot::channel();
+        self.switch = Some(sender);
+        receiver
+    }
+
+    /// It was agreed on. Nobody takes it where the request has not come to its end.
+    pub(super) fn switch(&mut self) {
+        if let (Some(sender), Some(transport), Framing::Ended) =
+            (self.switch.take(), self.transport.take(), &self.framing)
+        {
+            let _taken_or_left = sender.send(Switched::new(transport, std::mem::take(&mut self.inbox)));
+        }
+    }
+
+    /// Says that nothing more comes, in the words of TLS where that is spoken: without it the system says it alone.
+    pub(super) fn poll_leave(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match &mut self.transport {
+            Some(Transport::Tls(stream)) => Pin::new(stream).poll_shutdown(cx).map(|_best_effort| ()),
+            _ => Poll::Ready(()),
+        }
+    }
+
+    /// Nothing more is read or written. Who reads still is told so.
+    pub(super) fn close(&mut self) {
+        self.transport = None;
+        if let Some(reading) = self.reading.take() {
+            reading.wake();
+        }
+    }
+
+    /// Says this as far as it can be said at once.
+    pub(super) fn say(&mut self, last: &[u8], cx: &mut Context<'_>) {
+        let _best_effort = Pin::new(self.transport()).poll_write(cx, last);
+        let _best_effort = Pin::new(self.transport()).poll_flush(cx);
+    }
+}
+
+/// Has this task woken.
+fn note(whom: &mut Option<Waker>, cx: &Context<'_>) {
+    if !whom.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+        *whom = Some(cx.waker().clone());
+    }
+}
