@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use http::header::{CONTENT_LENGTH, HOST, STRICT_TRANSPORT_SECURITY, TRANSFER_ENCODING, UPGRADE};
 use http::uri::PathAndQuery;
-use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version, request};
+use http::{HeaderValue, Method, Response, StatusCode, Uri, Version, request};
 use tokio::time::Instant;
 
 use crate::app::affinity::Wish;
@@ -19,7 +19,7 @@ use crate::gateway::account::{Account, Accounted};
 use crate::gateway::affinity::Tie;
 use crate::gateway::body::{Answer, Body};
 use crate::gateway::client::Client;
-use crate::gateway::headers::Facts;
+use crate::gateway::headers::{Facts, Found};
 use crate::gateway::pool::Lease;
 use crate::gateway::respond::{self, Reject};
 use crate::gateway::route::Target;
@@ -46,13 +46,13 @@ pub struct HangUp;
 pub async fn answer(
     worker: Rc<Worker>,
     client: Arc<Client>,
-    request: Request<Incoming>,
+    mut head: request::Parts,
+    body: Incoming,
 ) -> Result<Response<Accounted>, HangUp> {
     let mut account = Account::open(client, Rc::clone(&worker.unrouted));
-    let is_call = grpc::is_call(request.version(), request.headers());
+    let is_call = grpc::is_call(head.version, &head.headers);
     // From here on the head stays where it is: what is handed down by value stands once more at each level of what is
     // kept for a request that waits.
-    let (mut head, body) = request.into_parts();
     if let Some(journal) = &worker.journal {
         account.log(journal, &head);
     }
@@ -152,7 +152,14 @@ async fn pass_on(
     let is_call = grpc::is_call(head.version, &head.headers);
     let limits = Limits { most: spec.max_body, patience: (!is_call).then_some(spec.body_timeout) };
     let connecting = head.method == Method::CONNECT;
-    let upgrade = if connecting { Some(connect::ask(head)?) } else { headers::upgrade_of(&head.headers) };
+    let found = Found::among(&head.headers, client.is_trusted());
+    let upgrade = if connecting {
+        Some(connect::ask(head)?)
+    } else if found.of_one_hop {
+        headers::upgrade_of(&head.headers)
+    } else {
+        None
+    };
     let client_switches = upgrade.as_ref().and_then(|_| body.switching(head));
     let upgrade = upgrade.filter(|_| client_switches.is_some());
     let (upload, progress) = Upload::new(body, limits)?;
@@ -169,13 +176,14 @@ async fn pass_on(
         version: head.version,
         upgrade,
     };
-    if !head.headers.contains_key(HOST) {
+    // A request of HTTP/1.1 has one.
+    if head.version != Version::HTTP_11 && !head.headers.contains_key(HOST) {
         head.headers.insert(HOST, named_host(head, client));
     }
     let tie = Tie::of(head, policy, prefix, origin.ip, origin.secure);
     prepare_head(head, policy, prefix)?;
     checks::count_down(head);
-    headers::prepare_request(&mut head.headers, facts);
+    headers::prepare_request(&mut head.headers, found, facts);
     rules::apply(&spec.headers.request, &mut head.headers);
     if http2 {
         headers::move_host(head)?;

@@ -63,10 +63,9 @@ pub struct Facts {
     pub upgrade: Option<HeaderValue>,
 }
 
-/// Makes a client's headers those that its replica gets.
-pub fn prepare_request(headers: &mut HeaderMap, facts: Facts) {
+/// Makes a client's headers those that its replica gets. `found`: what was there of them when they came.
+pub fn prepare_request(headers: &mut HeaderMap, found: Found, facts: Facts) {
     let Facts { peer, address, trusted, secure, version, upgrade } = facts;
-    let found = Found::among(headers, trusted);
     if found.of_one_hop {
         let trailers = headers.get(TE).is_some_and(|te| {
             te.to_str().is_ok_and(|te| te.split(',').any(|t| t.trim().eq_ignore_ascii_case("trailers")))
@@ -79,7 +78,7 @@ pub fn prepare_request(headers: &mut HeaderMap, facts: Facts) {
             headers.insert(TE, HeaderValue::from_static("trailers"));
         }
     }
-    if found.of_framing {
+    if found.coding || found.length {
         plain_framing(headers);
     }
     if let Some(upgrade) = upgrade {
@@ -204,7 +203,7 @@ pub fn prepare_trailers(trailers: &mut HeaderMap) {
 /// Makes a replica's headers those that its client gets. A switch of protocols keeps its `Upgrade`.
 pub fn prepare_response(headers: &mut HeaderMap, switching: bool) {
     let found = Found::among(headers, true);
-    if !found.of_one_hop && !found.of_framing {
+    if !found.of_one_hop && !found.coding {
         return;
     }
     let upgrade = if switching { headers.remove(UPGRADE) } else { None };
@@ -225,17 +224,22 @@ pub fn prepare_response(headers: &mut HeaderMap, switching: bool) {
 /// What there is among headers that does not go on as it is. Most messages have none of it, and each header is then looked
 /// at once.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-struct Found {
+#[expect(clippy::struct_excessive_bools, reason = "which of several kinds there are")]
+pub struct Found {
     /// What concerns one hop alone, and what names it.
-    of_one_hop: bool,
-    /// What frames the message.
-    of_framing: bool,
+    pub of_one_hop: bool,
+    /// What says that the message is framed by a coding.
+    coding: bool,
+    /// What says how long it is.
+    length: bool,
     /// What a client says of itself.
     hearsay: bool,
 }
 
 impl Found {
-    fn among(headers: &HeaderMap, trusted: bool) -> Self {
+    /// Looks at each. `trusted`: what is said of others is true.
+    #[must_use]
+    pub fn among(headers: &HeaderMap, trusted: bool) -> Self {
         let mut found = Self::default();
         for name in headers.keys().map(HeaderName::as_str) {
             match name.as_bytes() {
@@ -248,7 +252,8 @@ impl Found {
                 | b"http2-settings"
                 | b"proxy-connection"
                 | b"proxy-authorization" => found.of_one_hop = true,
-                b"content-length" | b"transfer-encoding" => found.of_framing = true,
+                b"transfer-encoding" => found.coding = true,
+                b"content-length" => found.length = true,
                 _ => found.hearsay |= is_hearsay(name, trusted),
             }
         }
@@ -332,8 +337,10 @@ mod tests {
         ]);
         let (peer, version) = ("2001:db8::1".parse().unwrap(), Version::HTTP_2);
         let address = HeaderValue::from_static("2001:db8::1");
+        let found = Found::among(&map, true);
         prepare_request(
             &mut map,
+            found,
             Facts { peer, address, trusted: true, secure: false, version, upgrade: None },
         );
         let expected = headers(&[
@@ -356,9 +363,8 @@ mod tests {
         for name in OF_ONE_HOP.iter().chain([&CONNECTION]) {
             assert_eq!(among(name), Found { of_one_hop: true, ..Found::default() }, "{name}");
         }
-        for name in &OF_FRAMING {
-            assert_eq!(among(name), Found { of_framing: true, ..Found::default() }, "{name}");
-        }
+        assert_eq!(among(&TRANSFER_ENCODING), Found { coding: true, ..Found::default() });
+        assert_eq!(among(&CONTENT_LENGTH), Found { length: true, ..Found::default() });
         for name in
             ["x-forwarded-for", "forwarded", "x-real-ip", "x_real_ip", "content_length", "proxy_connection"]
         {
@@ -389,7 +395,8 @@ mod tests {
             ("x-forwarded-for", "6.6.6.6"),
             ("x-kept", "1"),
         ]);
-        prepare_request(&mut map, facts(None));
+        let found = Found::among(&map, false);
+        prepare_request(&mut map, found, facts(None));
         let expected = headers(&[
             ("host", "a.example"),
             ("te", "trailers"),
@@ -409,7 +416,7 @@ mod tests {
         assert_eq!(upgrade_of(&headers(&[("upgrade", "websocket")])), None);
         assert_eq!(upgrade_of(&headers(&[("connection", "upgrade"), ("upgrade", "h2c")])), None);
         let mut map = asked.clone();
-        prepare_request(&mut map, facts(upgrade_of(&asked)));
+        prepare_request(&mut map, Found::among(&asked, false), facts(upgrade_of(&asked)));
         assert_eq!(
             (&map["connection"], &map["upgrade"]),
             (&"upgrade".parse().unwrap(), &"websocket".parse().unwrap())

@@ -61,7 +61,8 @@ pub async fn serve(
     let streams = Rc::new(Streams::new(worker, &client, spec));
     let service = service_fn(|request: Request<Parsed>| {
         streams.count();
-        forward::answer(Rc::clone(worker), Arc::clone(&client), request.map(Incoming::Parsed))
+        let (head, body) = request.into_parts();
+        forward::answer(Rc::clone(worker), Arc::clone(&client), head, Incoming::Parsed(body))
     });
     let connection = http2::Builder::new(Spawn(Rc::clone(&streams)))
         .timer(TokioTimer::new())

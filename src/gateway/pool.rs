@@ -8,11 +8,11 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
-use dashmap::DashMap;
+use foldhash::fast::FixedState;
 use tokio::time::Instant;
 
 use crate::app::App;
@@ -27,7 +27,7 @@ use crate::gateway::upload::Progress;
 use crate::runtime::Address;
 
 /// Most idle connections a worker keeps to one replica; what is above closes.
-const MAX_IDLE: usize = 256;
+const MAX_IDLE: usize = 1024;
 
 /// How often expired connections are looked for, while there are any.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -42,9 +42,23 @@ struct Parked {
     until: Millis,
 }
 
-/// The connections that workers share, by the replica's key.
+/// By the replica's key, which we give ourselves.
+type ByReplica<T> = HashMap<u64, T, FixedState>;
+
+/// The connections that workers share, each on the shelf of the pool that has used it last. Who has none there takes
+/// another's; beside that nobody else's lock is touched.
 #[derive(Debug, Clone, Default)]
-pub struct Shared(Arc<DashMap<u64, Idle>>);
+pub struct Shared(Arc<RwLock<Vec<Arc<Shelf>>>>);
+
+/// One pool's part of those.
+#[derive(Debug, Default)]
+struct Shelf(Mutex<ByReplica<Idle>>);
+
+impl Shelf {
+    fn open(&self) -> MutexGuard<'_, ByReplica<Idle>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 /// A worker's own connections to one replica.
 #[derive(Debug)]
@@ -58,7 +72,8 @@ struct Own {
 pub struct Pool {
     /// Tells it from other workers'.
     id: u64,
-    own: RefCell<HashMap<u64, Own>>,
+    own: RefCell<ByReplica<Own>>,
+    shelf: Arc<Shelf>,
     shared: Shared,
     multiplexed: Multiplexed,
     sweeping: Cell<bool>,
@@ -70,7 +85,7 @@ pub struct Lease {
     pool: Rc<Pool>,
     sender: Sender,
     upload: Option<Arc<Progress>>,
-    keep: Option<Duration>,
+    keep: Duration,
     /// Last: what it lets in next must find the connection in the pool.
     claim: Claim,
 }
@@ -80,8 +95,10 @@ impl Pool {
     #[must_use]
     pub fn new(shared: Shared) -> Rc<Self> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
-        let (id, multiplexed) = (NEXT.fetch_add(1, Ordering::Relaxed), Multiplexed::default());
-        Rc::new(Self { id, own: RefCell::default(), shared, multiplexed, sweeping: Cell::new(false) })
+        let (id, shelf) = (NEXT.fetch_add(1, Ordering::Relaxed), Arc::<Shelf>::default());
+        shared.0.write().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&shelf));
+        let (own, multiplexed, sweeping) = Default::default();
+        Rc::new(Self { id, own, shelf, shared, multiplexed, sweeping })
     }
 
     /// What tells it from other workers'.
@@ -114,11 +131,15 @@ impl Pool {
             }
             None
         };
-        if is_shared(claim.app()) {
-            take(&mut *self.shared.0.get_mut(&key)?)
-        } else {
-            take(&mut self.own.borrow_mut().get_mut(&key)?.idle)
+        if !is_shared(claim.app()) {
+            return take(&mut self.own.borrow_mut().get_mut(&key)?.idle);
         }
+        let ours = self.shelf.open().get_mut(&key).and_then(take);
+        ours.or_else(|| {
+            let shelves = self.shared.0.read().unwrap_or_else(PoisonError::into_inner);
+            let mut others = shelves.iter().filter(|shelf| !Arc::ptr_eq(shelf, &self.shelf));
+            others.find_map(|shelf| shelf.open().get_mut(&key).and_then(take))
+        })
     }
 
     fn put(self: &Rc<Self>, claim: &Claim, mut connection: Box<Connection>, keep: Duration) {
@@ -126,15 +147,15 @@ impl Pool {
             return;
         }
         let until = clock::coarse().after(keep);
-        let parked = Parked { connection, generation: claim.generation(), until };
         let key = claim.replica().key;
+        let parked = Parked { connection, generation: claim.generation(), until };
         let park = |idle: &mut Idle| {
             if idle.len() < MAX_IDLE {
                 idle.push(parked);
             }
         };
         if is_shared(claim.app()) {
-            park(&mut self.shared.0.entry(key).or_default());
+            park(self.shelf.open().entry(key).or_default());
         } else {
             let mut own = self.own.borrow_mut();
             let new = || Own { app: Arc::clone(claim.app()), idle: Idle::new() };
@@ -163,9 +184,9 @@ impl Pool {
             };
             // Of an app whose requests a reload has bounded nobody would take them, and they would occupy it.
             self.own.borrow_mut().retain(|_, own| !is_shared(&own.app) && keep(&mut own.idle));
-            self.shared.0.retain(|_, idle| keep(idle));
+            self.shelf.open().retain(|_, idle| keep(idle));
             self.multiplexed.sweep(Instant::now());
-            if self.own.borrow().is_empty() && self.shared.0.is_empty() && self.multiplexed.is_empty() {
+            if self.own.borrow().is_empty() && self.shelf.open().is_empty() && self.multiplexed.is_empty() {
                 self.sweeping.set(false);
                 return;
             }
@@ -178,15 +199,14 @@ fn is_shared(app: &App) -> bool {
 }
 
 impl Lease {
-    /// Binds the two together. `keep` is how long the connection may be idle afterwards; `None`: it is of no more
-    /// use then.
+    /// Binds the two together. `keep` is how long the connection may be idle afterwards.
     #[must_use]
     pub fn new(
         pool: Rc<Pool>,
         claim: Claim,
         sender: Sender,
         upload: Option<Arc<Progress>>,
-        keep: Option<Duration>,
+        keep: Duration,
     ) -> Self {
         if let Some(upload) = &upload {
             upload.answer_begins();
@@ -200,10 +220,10 @@ impl Lease {
         if let Some(connection) = self.connection() {
             connection.let_go();
         }
-        if let (Some(keep), Sender::Http1(connection)) = (self.keep, self.sender)
+        if let Sender::Http1(connection) = self.sender
             && self.upload.is_none_or(|upload| upload.done())
         {
-            self.pool.put(&self.claim, connection, keep);
+            self.pool.put(&self.claim, connection, self.keep);
         }
         drop(self.claim);
     }

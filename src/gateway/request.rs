@@ -6,6 +6,7 @@ use http::request::Parts;
 use http::uri::{Authority, PathAndQuery};
 use http::{HeaderName, HeaderValue, Method, Version};
 use hyper::ext::Protocol;
+use memchr::memchr;
 
 use crate::config::spec::ClientsSpec;
 use crate::gateway::respond::Reject;
@@ -31,12 +32,15 @@ pub fn check<'a>(head: &'a Parts, spec: &ClientsSpec) -> Result<Target<'a>, Reje
         return Err(Reject::HeaderTooLarge);
     }
     let host = host_of(head)?;
-    let mut codings = head.headers.get_all(TRANSFER_ENCODING).iter();
-    if !codings.all(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked")) {
-        return Err(Reject::BadRequest("a transfer coding other than chunked"));
-    }
-    if head.version == Version::HTTP_2 && !is_one_length(head) {
-        return Err(Reject::BadRequest("a malformed Content-Length"));
+    // Those of HTTP/1 are checked as they are read.
+    if head.version == Version::HTTP_2 {
+        let mut codings = head.headers.get_all(TRANSFER_ENCODING).iter();
+        if !codings.all(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked")) {
+            return Err(Reject::BadRequest("a transfer coding other than chunked"));
+        }
+        if !is_one_length(head) {
+            return Err(Reject::BadRequest("a malformed Content-Length"));
+        }
     }
     let path = head.uri.path();
     if head.uri.path_and_query().map_or(path, PathAndQuery::as_str).len() > spec.uri_bytes {
@@ -113,8 +117,8 @@ fn is_host(host: &str) -> bool {
             }
             _ => return false,
         },
-        None => match host.split_once(':') {
-            Some((name, port)) => (name, Some(port)),
+        None => match memchr(b':', host.as_bytes()) {
+            Some(colon) => (&host[..colon], Some(&host[colon + 1..])),
             None => (host, Some("")),
         },
     };

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use foldhash::fast::FixedState;
+use memchr::memchr;
 
 use crate::app::{App, Policy};
 use crate::config::spec::{EdgeSpec, HostPattern, RedirectSpec, RouteSpec};
@@ -168,7 +169,7 @@ fn normalise<'a>(host: &'a str, lower: &'a mut [u8; MAX_HOST]) -> Option<&'a str
     let name = if host.starts_with('[') {
         host.split_inclusive(']').next().unwrap_or(host)
     } else {
-        host.split(':').next().unwrap_or(host)
+        memchr(b':', host.as_bytes()).map_or(host, |colon| &host[..colon])
     };
     let name = name.strip_suffix('.').unwrap_or(name);
     if !name.bytes().any(|byte| byte.is_ascii_uppercase()) {

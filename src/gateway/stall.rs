@@ -54,17 +54,22 @@ impl Stall {
 pub struct Patrol {
     patience: Duration,
     round: Option<Pin<Box<Sleep>>>,
+    /// When it goes off, by the coarse clock: before that it need not be asked, since it tells its task by itself.
+    due: Millis,
 }
 
 impl Patrol {
     /// A clock that is over after `patience`.
     #[must_use]
     pub const fn new(patience: Duration) -> Self {
-        Self { patience, round: None }
+        Self { patience, round: None, due: Millis(0) }
     }
 
-    /// Ready where `quiet_since` has been so for as long as there is patience.
+    /// Ready where `quiet_since` has been so for as long as there is patience. Always to be asked by the same task.
     pub fn poll_over(&mut self, cx: &mut Context<'_>, quiet_since: Millis) -> Poll<()> {
+        if clock::coarse() < self.due {
+            return Poll::Pending;
+        }
         let round = self.round.get_or_insert_with(|| Box::pin(sleep(self.patience)));
         while round.as_mut().poll(cx).is_ready() {
             let quiet = clock::coarse().since(quiet_since);
@@ -73,6 +78,7 @@ impl Patrol {
             }
             round.as_mut().reset(Instant::now() + self.patience.saturating_sub(quiet));
         }
+        self.due = clock::coarse().after(round.deadline().saturating_duration_since(Instant::now()));
         Poll::Pending
     }
 }

@@ -11,7 +11,7 @@ use std::task::{Poll, ready};
 use std::time::Duration;
 
 use h2::Reason;
-use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE};
+use http::header::UPGRADE;
 use http::{Request, Response, request};
 use tokio::time::Instant;
 
@@ -205,11 +205,7 @@ impl Exchange {
 
     fn answered(self, response: Response<Answer>, sender: Sender) -> (Response<Answer>, Lease) {
         self.claim.report_answered();
-        // Where an answer with both framings ends is in doubt, and so is what follows it, RFC 9112 section 6.3.
-        let headers = response.headers();
-        let in_doubt = headers.contains_key(TRANSFER_ENCODING) && headers.contains_key(CONTENT_LENGTH);
-        let keep = (!in_doubt).then_some(self.keep_alive);
-        let lease = Lease::new(self.pool, self.claim, sender, self.progress, keep);
+        let lease = Lease::new(self.pool, self.claim, sender, self.progress, self.keep_alive);
         (response, lease)
     }
 

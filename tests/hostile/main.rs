@@ -65,6 +65,7 @@ async fn answers(wire: &mut Wire, which: &str) -> Vec<(u16, String)> {
     let said = tokio::time::timeout(PATIENCE, wire.rest()).await;
     let said = said.unwrap_or_else(|_| panic!("{which}: the connection is not closed")).unwrap_or_default();
     let said = String::from_utf8(said).expect("the proxy writes text");
+    let said = said.replace("HTTP/1.0 ", "HTTP/1.1 ");
     let replies = said.split("HTTP/1.1 ").skip(1);
     replies
         .map(|reply| {

@@ -8,15 +8,15 @@ use crate::support::proxy::Proxy;
 use crate::support::wait::wait_for_async;
 use crate::support::wire::{Reply, Wire};
 
-const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+pub(crate) const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
 /// A replica's last on its connection, so that each request comes on one of its own.
-const ANSWER: &str = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 3\r\n\r\nok\n";
+pub(crate) const ANSWER: &str = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 3\r\n\r\nok\n";
 
-const CHUNKED: &str = "Transfer-Encoding: chunked";
+pub(crate) const CHUNKED: &str = "Transfer-Encoding: chunked";
 
 /// Bytes of which each is known by its place, and others with each seed.
-fn pattern(seed: u8, size: usize) -> Vec<u8> {
+pub(crate) fn pattern(seed: u8, size: usize) -> Vec<u8> {
     (0..=250).cycle().skip(seed.into()).take(size).collect()
 }
 
@@ -37,13 +37,13 @@ fn post(path: &str, body: &[u8], most: Option<usize>) -> (String, Vec<u8>) {
 }
 
 /// The connection is as good as before.
-async fn assert_goes_on(wire: &mut Wire, replica: &mut Replica) {
+pub(crate) async fn assert_goes_on(wire: &mut Wire, replica: &mut Replica) {
     wire.send(GET).await;
     replica.asked().await.wire.send(ANSWER).await;
     assert_eq!(wire.reply().await.text(), "ok\n");
 }
 
-async fn idle(proxy: &Proxy) {
+pub(crate) async fn idle(proxy: &Proxy) {
     wait_for_async("nothing is in flight", || async {
         (proxy.only_app().await["in_flight"] == 0).then_some(())
     })
@@ -257,7 +257,7 @@ const UNREAD: [(&str, u16); 2] = [
 ];
 
 /// What a body looks like that is taken for a request.
-const SMUGGLED: &str = "GET /id HTTP/1.1\r\nHost: a.test\r\n\r\n";
+pub(crate) const SMUGGLED: &str = "GET /id HTTP/1.1\r\nHost: a.test\r\n\r\n";
 
 #[tokio::test]
 async fn a_body_that_nobody_reads_is_passed_over_where_it_has_come() {
@@ -300,9 +300,11 @@ async fn a_body_that_has_not_come_ends_the_connection_in_order() {
     assert_eq!(proxy.report().count("boot"), 0);
 }
 
-const ASK: &str = "GET / HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, Upgrade\r\nUpgrade: x-test\r\n\r\n";
+pub(crate) const ASK: &str =
+    "GET / HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, Upgrade\r\nUpgrade: x-test\r\n\r\n";
 
-const SWITCH: &str = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x-test\r\n\r\n";
+pub(crate) const SWITCH: &str =
+    "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x-test\r\n\r\n";
 
 const CASES: [&str; 2] = ["", "preserve_header_case: true"];
 

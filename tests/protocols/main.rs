@@ -7,6 +7,8 @@ mod certificates;
 mod front;
 mod grpc;
 mod http1;
+mod http1_bodies;
+mod http1_ends;
 mod http2;
 mod limits;
 mod replica;

@@ -52,7 +52,12 @@ impl Replica {
 
     /// A proxy in front of it, with further keys, a line each.
     pub(crate) async fn proxy(&self, keys: &str) -> Proxy {
-        Setup::process(&format!("name: app\nupstream: http://{}\n{keys}\n", self.address)).start().await
+        self.setup(keys).start().await
+    }
+
+    /// The same before it is started.
+    pub(crate) fn setup(&self, keys: &str) -> Setup {
+        Setup::process(&format!("name: app\nupstream: http://{}\n{keys}\n", self.address))
     }
 
     /// The next request that comes on a connection of its own.
@@ -71,8 +76,7 @@ impl Drop for Replica {
 impl Asked {
     /// The request's body, without its chunks' frames.
     pub(crate) async fn body(&mut self) -> Vec<u8> {
-        let length = self.head.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok());
-        if let Some(length) = length {
+        if let Some(length) = self.length() {
             return self.wire.take(length).await;
         }
         let mut body = Vec::new();
@@ -80,5 +84,22 @@ impl Asked {
             body.extend(chunk);
         }
         body
+    }
+
+    /// The next so many bytes of it, where no more has been sent yet.
+    pub(crate) async fn part(&mut self, length: usize) -> Vec<u8> {
+        if self.length().is_some() {
+            return self.wire.take(length).await;
+        }
+        let mut part = Vec::new();
+        while part.len() < length {
+            part.extend(self.wire.chunk().await.expect("the body goes on"));
+        }
+        part
+    }
+
+    /// How long the body is, where the head says so.
+    fn length(&self) -> Option<usize> {
+        self.head.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok())
     }
 }

@@ -15,7 +15,7 @@ use crate::support::wait::wait_for_async;
 use crate::support::wire::Wire;
 use crate::support::yaml;
 
-const PAIR: &str = "tls: {listen: '127.0.0.1:0', cert: localhost.crt, key: localhost.key}";
+pub(crate) const PAIR: &str = "tls: {listen: '127.0.0.1:0', cert: localhost.crt, key: localhost.key}";
 
 async fn start(authority: &Authority, tls: &str) -> Proxy {
     let setup = Setup::process(&yaml::app(&[], tls));
@@ -24,7 +24,7 @@ async fn start(authority: &Authority, tls: &str) -> Proxy {
 }
 
 /// The clear address stands first.
-fn secure(proxy: &Proxy) -> SocketAddr {
+pub(crate) fn secure(proxy: &Proxy) -> SocketAddr {
     proxy.addresses()[1]
 }
 

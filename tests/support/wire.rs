@@ -4,15 +4,15 @@
 use std::io;
 use std::net::SocketAddr;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::wait::LIMIT;
 
-/// One connection.
-pub(crate) struct Wire {
-    stream: TcpStream,
+/// One connection, in clear where nothing else is said.
+pub(crate) struct Wire<S = TcpStream> {
+    stream: S,
     /// What has arrived and was not asked for yet.
     arrived: Vec<u8>,
 }
@@ -69,23 +69,6 @@ impl Wire {
         self.stream.local_addr().expect("the connection stands")
     }
 
-    /// Sends bytes as they are.
-    pub(crate) async fn send(&mut self, bytes: impl AsRef<[u8]>) {
-        let sending = self.stream.write_all(bytes.as_ref());
-        timeout(LIMIT, sending).await.expect("somebody reads").expect("the connection stands");
-    }
-
-    /// Sends bytes to somebody who may close before the last of them; says whether nobody has so far.
-    pub(crate) async fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> bool {
-        let sending = self.stream.write_all(bytes.as_ref());
-        timeout(LIMIT, sending).await.expect("somebody reads, or closes").is_ok()
-    }
-
-    /// Says that nothing more will be sent.
-    pub(crate) async fn finish(&mut self) {
-        self.stream.shutdown().await.expect("the connection stands");
-    }
-
     /// Closes with a reset.
     pub(crate) fn reset(self) {
         self.stream.set_zero_linger().expect("a socket can be told");
@@ -95,6 +78,33 @@ impl Wire {
     pub(crate) fn is_silent(&self) -> bool {
         let read = self.stream.try_read(&mut [0]);
         self.arrived.is_empty() && matches!(&read, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
+    /// A connection of another kind, that is there already.
+    pub(crate) fn by(stream: S) -> Self {
+        Self { stream, arrived: Vec::new() }
+    }
+
+    /// What it runs on.
+    pub(crate) fn stream(&mut self) -> &mut S {
+        &mut self.stream
+    }
+
+    /// Sends bytes as they are.
+    pub(crate) async fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        self.written(bytes.as_ref(), "somebody reads").await.expect("the connection stands");
+    }
+
+    /// Sends bytes to somebody who may close before the last of them; says whether nobody has so far.
+    pub(crate) async fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> bool {
+        self.written(bytes.as_ref(), "somebody reads, or closes").await.is_ok()
+    }
+
+    /// Says that nothing more will be sent.
+    pub(crate) async fn finish(&mut self) {
+        self.stream.shutdown().await.expect("the connection stands");
     }
 
     /// One answer to a request that was not HEAD.
@@ -152,6 +162,14 @@ impl Wire {
             Ok(rest) => rest.is_empty(),
             Err(_) => self.arrived.is_empty(),
         }
+    }
+
+    async fn written(&mut self, bytes: &[u8], because: &str) -> io::Result<()> {
+        let writing = async {
+            self.stream.write_all(bytes).await?;
+            self.stream.flush().await
+        };
+        timeout(LIMIT, writing).await.expect(because)
     }
 
     async fn up_to(&mut self, end: &[u8]) -> Vec<u8> {

@@ -77,11 +77,14 @@ impl Entry {
         let (text, method, target) = (&mut self.text, head.method.as_str(), target(&head.uri));
         match format {
             AccessFormat::Combined => {
-                for (before, part) in [("\"", method), (" ", &target), (" ", protocol(head.version))] {
-                    text.extend_from_slice(before.as_bytes());
-                    escape(text, part.as_bytes());
+                // A method is a token, which needs no escaping.
+                for part in ["\"", method, " "] {
+                    text.extend_from_slice(part.as_bytes());
                 }
-                text.push(b'"');
+                escape(text, target.as_bytes());
+                for part in [" ", protocol(head.version), "\""] {
+                    text.extend_from_slice(part.as_bytes());
+                }
                 self.split = text.len();
                 for name in [&REFERER, &USER_AGENT] {
                     quote(text, field(&head.headers, name));

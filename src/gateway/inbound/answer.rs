@@ -8,7 +8,6 @@ use hyper::ext::ReasonPhrase;
 
 use crate::gateway::inbound::date;
 use crate::gateway::message::going::{self, Framing};
-use crate::gateway::message::letters::Letters;
 use crate::gateway::message::sending::Sending;
 use crate::gateway::raw_head::{Facts, Wants};
 
@@ -48,26 +47,12 @@ pub(super) fn begin<B: Body<Data = Bytes> + Unpin>(
 ) -> Answer<B> {
     status_line(parts, asked.wants.current, out);
     if parts.status == StatusCode::SWITCHING_PROTOCOLS {
-        going::fields(&parts.headers, &parts.extensions, out);
+        going::fields(&parts.headers, &parts.extensions, out, |_, _| true);
         out.extend_from_slice(b"\r\n");
         return Answer { sending: Sending::head_alone(body), last: false };
     }
     let mut said = Said { no_length: parts.status == StatusCode::NO_CONTENT, ..Said::default() };
-    if let Some(letters) = parts.extensions.get::<Letters>() {
-        letters.each(&parts.headers, |written, value| {
-            // Those that are framing are known by their names, however they are written.
-            let name = HeaderName::from_bytes(written);
-            if name.is_ok_and(|name| said.goes(&name, value)) {
-                going::field(written, value, out);
-            }
-        });
-    } else {
-        for (name, value) in &parts.headers {
-            if said.goes(name, value.as_bytes()) {
-                going::field(name.as_str().as_bytes(), value.as_bytes(), out);
-            }
-        }
-    }
+    going::fields(&parts.headers, &parts.extensions, out, |name, value| said.goes(name, value.as_bytes()));
     let mut last = last || said.close || !asked.wants.keeps;
     let head_alone = asked.head_alone || said.no_length || parts.status == StatusCode::NOT_MODIFIED;
     let framing = if head_alone {

@@ -35,6 +35,15 @@ struct Word {
     unflushed: bool,
 }
 
+/// Why nothing more of use will come of a client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fault {
+    /// Its body is none.
+    Malformed(&'static str),
+    /// It has ended, or failed.
+    Ended,
+}
+
 /// One client's bytes.
 #[derive(Debug)]
 pub(super) struct Inlet {
@@ -63,8 +72,8 @@ pub(super) struct Inlet {
     word: Word,
     /// The answer goes out, and nothing else between its bytes.
     answering: bool,
-    /// Why the body is none.
-    malformed: Option<&'static str>,
+    /// Why nothing more of use will come.
+    fault: Option<Fault>,
     /// Who waits for the connection to become something else.
     switch: Option<oneshot::Sender<Switched<Transport>>>,
 }
@@ -85,7 +94,7 @@ impl Inlet {
             large: false,
             word: Word::default(),
             answering: false,
-            malformed: None,
+            fault: None,
             switch: None,
         }))
     }
@@ -163,7 +172,7 @@ impl Inlet {
     }
 
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
-        if let Some(why) = self.malformed {
+        if let Some(Fault::Malformed(why)) = self.fault {
             return Poll::Ready(Some(Err(Broken::Malformed(why))));
         }
         loop {
@@ -180,7 +189,7 @@ impl Inlet {
                 }
                 Ok(Taken::More) => {}
                 Err(why) => {
-                    self.malformed = Some(why);
+                    self.fault = Some(Fault::Malformed(why));
                     return Poll::Ready(Some(Err(Broken::Malformed(why))));
                 }
             }
@@ -194,9 +203,13 @@ impl Inlet {
                 // Where it cannot be written yet, nothing comes that would be read.
                 let _written_or_not = self.poll_word(cx)?;
             }
-            if ready!(self.poll_fill(self.read / 2, cx))? == 0 {
-                return Poll::Ready(Some(Err(Broken::Gone(io::ErrorKind::UnexpectedEof.into()))));
-            }
+            let broken = match ready!(self.poll_fill(self.read / 2, cx)) {
+                Ok(1..) => continue,
+                Ok(0) => io::ErrorKind::UnexpectedEof.into(),
+                Err(error) => error,
+            };
+            self.fault = Some(Fault::Ended);
+            return Poll::Ready(Some(Err(Broken::Gone(broken))));
         }
     }
 
@@ -217,23 +230,33 @@ impl Inlet {
         Poll::Pending
     }
 
-    /// Ready when the client has ended, as far as that can be seen: not beyond a body that somebody reads, nor beyond a
-    /// further request.
+    /// Ready when the client has ended, as far as that can be seen from here, see [`Self::is_blind`].
     pub(super) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         ready!(self.poll_given_back(cx));
-        // An empty line may come behind a body, and is no request.
-        while self.framing.is_ended() && matches!(&self.inbox[..], b"" | b"\r" | b"\r\n") {
+        while self.fault.is_none() && !self.is_blind() {
             if !matches!(ready!(self.poll_fill(1, cx)), Ok(1..)) {
-                return Poll::Ready(());
+                self.fault = Some(Fault::Ended);
             }
         }
-        Poll::Pending
+        if self.fault == Some(Fault::Ended) { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    /// Whether what is to be read is nothing to be read now: of a body that nobody wants, or of a further request.
+    pub(super) fn is_blind(&self) -> bool {
+        // An empty line may come behind a body, and is no request.
+        let stray = matches!(&self.inbox[..], b"" | b"\r" | b"\r\n");
+        !self.lent && (!self.framing.is_ended() || !stray)
+    }
+
+    /// Whether the request has turned out to be none while its answer goes on.
+    pub(super) fn is_malformed(&self) -> bool {
+        matches!(self.fault, Some(Fault::Malformed(_)))
     }
 
     /// Passes over what is left of the request's body, once nobody else reads it. Says whether its end was there.
     pub(super) fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
         ready!(self.poll_given_back(cx));
-        let mut looked = self.malformed.is_some();
+        let mut looked = self.fault.is_some();
         loop {
             match self.framing.take(&mut self.inbox) {
                 Ok(Taken::Nothing) => return Poll::Ready(true),
@@ -348,5 +371,159 @@ impl Inlet {
 fn note(whom: &mut Option<Waker>, cx: &Context<'_>) {
     if !whom.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
         *whom = Some(cx.waker().clone());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::task::Wake;
+    use std::time::Duration;
+
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::UnixStream;
+
+    use super::*;
+    use crate::gateway::line::{Line, LineStream};
+    use crate::gateway::raw_head::{Body, Wants};
+    use crate::gateway::socket::Socket;
+
+    const BOUNDS: Bounds = Bounds { bytes: 64 * 1024, fields: 100, keep_letters: false };
+
+    /// Of a large body.
+    const LENGTH: usize = 204_800;
+
+    const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
+
+    fn pair() -> (Rc<RefCell<Inlet>>, UnixStream) {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let stream = LineStream::new(Line::new(Socket::Unix(ours)), Duration::from_mins(3));
+        (Inlet::new(Transport::Clear(stream)), theirs)
+    }
+
+    fn begin(inlet: &RefCell<Inlet>, length: usize, expects: bool) {
+        let wants = Wants { current: true, keeps: true, trailers: false };
+        inlet.borrow_mut().begin(&Facts { body: Body::Length(length as u64), expects, wants });
+    }
+
+    /// So many bytes of a body, in the pieces in which they come.
+    async fn pieces(inlet: &RefCell<Inlet>, length: usize) -> Vec<Bytes> {
+        let (mut pieces, mut left) = (Vec::new(), length);
+        while left > 0 {
+            let frame = poll_fn(|cx| inlet.borrow_mut().poll_body(cx)).await.unwrap().unwrap();
+            let piece = frame.into_data().unwrap();
+            left = left.checked_sub(piece.len()).expect("no more than that");
+            pieces.push(piece);
+        }
+        pieces
+    }
+
+    /// Once it is idle, it keeps no more than a head needs, or what is there.
+    fn assert_slim(inlet: &RefCell<Inlet>, which: &str) {
+        let mut inlet = inlet.borrow_mut();
+        inlet.slim();
+        let (room, there) = (inlet.inbox.capacity(), inlet.inbox.len());
+        assert!(room <= READ.0 || room == there, "{room} for {there}: {which}");
+        // A small rest of a large block would keep all of it.
+        assert!(!inlet.inbox.try_reclaim(READ.0 + 1), "there is more behind it: {which}");
+    }
+
+    #[tokio::test]
+    async fn what_a_large_body_has_taken_is_given_back() {
+        for size in [100, 1024, 2048, 10_240, LENGTH] {
+            for kept in [false, true] {
+                let (inlet, mut client) = pair();
+                begin(&inlet, LENGTH, false);
+                let (piece, mut all) = (vec![b'x'; size], Vec::new());
+                for _ in 0..LENGTH / size {
+                    let (sent, pieces) = tokio::join!(client.write_all(&piece), pieces(&inlet, size));
+                    sent.unwrap();
+                    if kept {
+                        all.extend(pieces);
+                    }
+                }
+                assert!(poll_fn(|cx| inlet.borrow_mut().poll_body(cx)).await.is_none());
+                drop(all);
+                assert_slim(&inlet, &format!("pieces of {size}, kept: {kept}"));
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn what_comes_behind_a_large_body_keeps_none_of_it() {
+        for size in [1, 3000] {
+            let (inlet, mut client) = pair();
+            begin(&inlet, LENGTH, false);
+            let body = vec![b'x'; LENGTH - 1];
+            let (sent, taken) = tokio::join!(client.write_all(&body), pieces(&inlet, body.len()));
+            sent.unwrap();
+            let head = format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "x".repeat(size));
+            client.write_all(format!("x{head}").as_bytes()).await.unwrap();
+            drop((taken, pieces(&inlet, 1).await));
+            assert_eq!(&inlet.borrow().inbox[..], head.as_bytes(), "it has come along");
+            assert_slim(&inlet, "before the next request");
+            let next = poll_fn(|cx| inlet.borrow_mut().poll_head(&BOUNDS, cx)).await.unwrap().unwrap();
+            assert_eq!((next.parts.headers["x"].len(), next.facts.body), (size, Body::None));
+            inlet.borrow_mut().begin(&next.facts);
+            drop(next);
+            assert_slim(&inlet, "behind it");
+        }
+    }
+
+    #[derive(Default)]
+    struct Woken(AtomicBool);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// The rest of a request may be sent on by somebody of whom its connection knows nothing.
+    #[tokio::test]
+    async fn who_reads_a_body_is_told_that_its_client_is_gone() {
+        let (inlet, _client) = pair();
+        begin(&inlet, 10, false);
+        let woken = Arc::<Woken>::default();
+        let waker = Waker::from(Arc::clone(&woken));
+        let mut cx = Context::from_waker(&waker);
+        assert!(inlet.borrow_mut().poll_body(&mut cx).is_pending());
+        assert!(!woken.0.load(Ordering::Relaxed), "nothing has come");
+        inlet.borrow_mut().close();
+        assert!(woken.0.load(Ordering::Relaxed), "it would wait for ever");
+        let polled = inlet.borrow_mut().poll_body(&mut cx);
+        assert!(matches!(polled, Poll::Ready(Some(Err(Broken::Gone(_))))), "{polled:?}");
+    }
+
+    async fn answer(inlet: &RefCell<Inlet>) {
+        let mut outbox = Outbox::with(ANSWER.to_vec());
+        poll_fn(|cx| inlet.borrow_mut().poll_flush(&mut outbox, cx)).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn who_awaits_a_word_gets_it_once_and_never_behind_its_answer() {
+        let halves = [b"first", b"other"];
+        // The answer comes before the first half, between the two, or behind both.
+        for answered in 0..=halves.len() {
+            let (inlet, mut client) = pair();
+            begin(&inlet, 10, true);
+            for (at, half) in halves.iter().enumerate() {
+                if at == answered {
+                    answer(&inlet).await;
+                }
+                client.write_all(*half).await.unwrap();
+                assert_eq!(pieces(&inlet, half.len()).await, [&half[..]]);
+            }
+            if answered == halves.len() {
+                answer(&inlet).await;
+            }
+            inlet.borrow_mut().close();
+            let mut said = Vec::new();
+            client.read_to_end(&mut said).await.unwrap();
+            let expected = if answered == 0 { ANSWER.to_vec() } else { [respond::CONTINUE, ANSWER].concat() };
+            assert_eq!(said.escape_ascii().to_string(), expected.escape_ascii().to_string(), "{answered}");
+        }
     }
 }

@@ -2,12 +2,12 @@
 
 use std::cell::RefCell;
 use std::future::poll_fn;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use http::{Request, Response, StatusCode};
+use http::{Response, StatusCode, request};
 use tokio::task::unconstrained;
 
 use crate::app::clock::{self, Millis};
@@ -77,6 +77,25 @@ enum Over {
     HungUp,
     /// It is no HTTP any more.
     Switched,
+}
+
+/// Whether a client is still there while its request is answered.
+#[derive(Default)]
+struct Watch(Option<Pin<Box<dyn Future<Output = ()>>>>);
+
+impl Watch {
+    /// Ready when it is not.
+    fn poll_gone(&mut self, inlet: &RefCell<Inlet>, client: &Arc<Client>, cx: &mut Context<'_>) -> Poll<()> {
+        let mut inlet = inlet.borrow_mut();
+        if inlet.poll_gone(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        if !inlet.is_blind() {
+            return Poll::Pending;
+        }
+        let client = Arc::clone(client);
+        self.0.get_or_insert_with(|| Box::pin(async move { client.gone().await })).as_mut().poll(cx)
+    }
 }
 
 struct Session<'a> {
@@ -152,8 +171,7 @@ impl Session<'_> {
         self.left -= 1;
         let asked = Asked::of(&parts, &facts);
         self.inlet.borrow_mut().begin(&facts);
-        let request = Request::from_parts(parts, Incoming::Own(Body::new(&self.inlet)));
-        let response = self.answered(request).await?;
+        let response = self.answered(parts).await?;
         let switches = response.status() == StatusCode::SWITCHING_PROTOCOLS;
         let (unread, stops) = poll_fn(|cx| {
             // What is left of the request and not here is not worth waiting for.
@@ -188,12 +206,14 @@ impl Session<'_> {
     }
 
     /// The answer to a request, unless the client leaves before.
-    async fn answered(&self, request: Request<Incoming>) -> Result<Response<Accounted>, Over> {
-        let mut answer = pin!(forward::answer(Rc::clone(self.worker), Arc::clone(&self.client), request));
+    async fn answered(&self, head: request::Parts) -> Result<Response<Accounted>, Over> {
+        let body = Incoming::Own(Body::new(&self.inlet));
+        let mut watch = Watch::default();
+        let mut answer = pin!(forward::answer(Rc::clone(self.worker), Arc::clone(&self.client), head, body));
         poll_fn(|cx| match answer.as_mut().poll(cx) {
             Poll::Ready(Ok(response)) => Poll::Ready(Ok(response)),
             Poll::Ready(Err(HangUp)) => Poll::Ready(Err(Over::HungUp)),
-            Poll::Pending => self.inlet.borrow_mut().poll_gone(cx).map(|()| Err(Over::Left)),
+            Poll::Pending => watch.poll_gone(&self.inlet, &self.client, cx).map(|()| Err(Over::Left)),
         })
         .await
     }
@@ -207,20 +227,20 @@ impl Session<'_> {
         let (inlet, mut outbox) = (&self.inlet, Outbox::with(spare::text()));
         let Answer { mut sending, last } = answer::begin(&parts, body, asked, last, &mut outbox.text);
         spare::give_back_map(std::mem::take(&mut parts.headers));
+        let mut watch = Watch::default();
         let sent = poll_fn(|cx| {
             let flush = |outbox: &mut Outbox, cx: &mut Context<'_>| inlet.borrow_mut().poll_flush(outbox, cx);
             match sending.poll(&mut outbox, flush, cx) {
-                Poll::Ready(sent) => Poll::Ready(Some(sent)),
-                Poll::Pending => inlet.borrow_mut().poll_gone(cx).map(|()| None),
+                Poll::Ready(Ok(())) => Poll::Ready(Ok(last)),
+                Poll::Ready(Err(Unsent::Socket(_))) => Poll::Ready(Err(Over::Left)),
+                Poll::Ready(Err(Unsent::Body(_) | Unsent::Length(_))) => Poll::Ready(Err(Over::Broken)),
+                Poll::Pending if inlet.borrow().is_malformed() => Poll::Ready(Err(Over::Broken)),
+                Poll::Pending => watch.poll_gone(inlet, &self.client, cx).map(|()| Err(Over::Left)),
             }
         });
         let sent = sent.await;
         spare::give_back_text(outbox.text);
-        match sent {
-            Some(Ok(())) => Ok(last),
-            Some(Err(Unsent::Body(_) | Unsent::Length(_))) => Err(Over::Broken),
-            Some(Err(Unsent::Socket(_))) | None => Err(Over::Left),
-        }
+        sent
     }
 
     /// Takes leave.

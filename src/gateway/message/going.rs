@@ -7,7 +7,7 @@ use http::header::{
     AUTHORIZATION, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HOST,
     SET_COOKIE, TE, TRAILER, TRANSFER_ENCODING,
 };
-use http::{Extensions, HeaderMap, HeaderName};
+use http::{Extensions, HeaderMap, HeaderName, HeaderValue};
 
 use crate::gateway::message::letters::Letters;
 
@@ -51,13 +51,24 @@ pub fn announced(headers: &HeaderMap) -> Vec<HeaderName> {
     names.filter(|name| !NO_TRAILERS.contains(name)).collect()
 }
 
-/// Writes all fields, in the letters that are told with them.
-pub fn fields(headers: &HeaderMap, extensions: &Extensions, out: &mut Vec<u8>) {
+/// Writes the fields that are to go out, in the letters that are told with them.
+pub fn fields(
+    headers: &HeaderMap,
+    extensions: &Extensions,
+    out: &mut Vec<u8>,
+    mut goes: impl FnMut(&HeaderName, &HeaderValue) -> bool,
+) {
     if let Some(letters) = extensions.get::<Letters>() {
-        letters.each(headers, |name, value| field(name, value, out));
+        letters.each(headers, |name, written, value| {
+            if goes(name, value) {
+                field(written, value.as_bytes(), out);
+            }
+        });
     } else {
         for (name, value) in headers {
-            field(name.as_str().as_bytes(), value.as_bytes(), out);
+            if goes(name, value) {
+                field(name.as_str().as_bytes(), value.as_bytes(), out);
+            }
         }
     }
 }
@@ -117,8 +128,6 @@ impl Framing {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
-
     use super::*;
 
     #[test]

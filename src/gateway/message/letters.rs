@@ -2,7 +2,7 @@
 //! they are written.
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 /// How the names of a message's headers were written, those of one name in their order.
 #[derive(Debug, Default, Clone)]
@@ -14,13 +14,17 @@ impl Letters {
         self.0.append(name, written);
     }
 
-    /// Gives each of the headers with its name as it was written; what was added on the way has none but its own.
-    pub fn each<'a>(&'a self, headers: &'a HeaderMap, mut write: impl FnMut(&'a [u8], &'a [u8])) {
+    /// Gives each of the headers: its name, that as it was written, and its value. What was added on the way is written as
+    /// it is named.
+    pub fn each<'a>(
+        &'a self,
+        headers: &'a HeaderMap,
+        mut give: impl FnMut(&'a HeaderName, &'a [u8], &'a HeaderValue),
+    ) {
         for name in headers.keys() {
             let mut written = self.0.get_all(name).iter();
             for value in headers.get_all(name) {
-                let name = written.next().map_or(name.as_str().as_bytes(), |written| written);
-                write(name, value.as_bytes());
+                give(name, written.next().map_or(name.as_str().as_bytes(), |written| written), value);
             }
         }
     }
@@ -28,8 +32,6 @@ impl Letters {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
-
     use super::*;
 
     #[test]
@@ -44,7 +46,7 @@ mod tests {
         headers.append("via", HeaderValue::from_static("5"));
         headers.remove("a");
         let mut all = Vec::new();
-        letters.each(&headers, |name, value| all.push((name, value)));
+        letters.each(&headers, |_, written, value| all.push((written, value.as_bytes())));
         let expected = [(&b"X-CaMeL"[..], &b"1"[..]), (b"x-camel", b"2"), (b"x-camel", b"4"), (b"via", b"5")];
         assert_eq!(all, expected);
     }

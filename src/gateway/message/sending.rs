@@ -115,3 +115,79 @@ impl<B: Body<Data = Bytes> + Unpin> Sending<B> {
         self.framing.end(trailers, &mut outbox.text)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use futures_util::stream;
+    use http_body_util::StreamBody;
+
+    use super::*;
+
+    const SMALL: &[u8] = b"piece";
+
+    /// Too large to be put between the frames.
+    const LARGE: &[u8] = &[b'x'; 10_000];
+
+    const HEAD: &[u8] = b"head ";
+
+    /// A message of whose body this is all that comes before it breaks off.
+    fn broken(piece: &'static [u8]) -> Sending<impl Body<Data = Bytes, Error = &'static str> + Unpin> {
+        let pieces = [Ok(Frame::data(Bytes::from_static(piece))), Err("broken off")];
+        Sending::new(StreamBody::new(stream::iter(pieces)), Framing::Length(1_000_000))
+    }
+
+    /// Whether it has ended, and with what.
+    type Sent<B> = Poll<Result<(), Unsent<<B as Body>::Error>>>;
+
+    /// Whether the message has ended at all, and with what, while nothing of it can be written.
+    fn blocked<B>(sending: &mut Sending<B>, outbox: &mut Outbox) -> Sent<B>
+    where
+        B: Body<Data = Bytes> + Unpin,
+    {
+        sending.poll(outbox, |_, _| Poll::Pending, &mut Context::from_waker(Waker::noop()))
+    }
+
+    /// The same while all of it can be, and what that is.
+    fn written<B>(sending: &mut Sending<B>, outbox: &mut Outbox) -> (Sent<B>, Vec<u8>)
+    where
+        B: Body<Data = Bytes> + Unpin,
+    {
+        let mut written = Vec::new();
+        let sent = sending.poll(
+            outbox,
+            |outbox, cx| outbox.poll_flush(&mut written, cx),
+            &mut Context::from_waker(Waker::noop()),
+        );
+        (sent, written)
+    }
+
+    #[test]
+    fn what_has_come_of_a_body_is_written_before_it_breaks_off() {
+        for piece in [SMALL, LARGE] {
+            let (mut sending, mut outbox) = (broken(piece).to_the_last(), Outbox::with(HEAD.to_vec()));
+            for _ in 0..3 {
+                assert!(blocked(&mut sending, &mut outbox).is_pending(), "{} bytes", piece.len());
+            }
+            let (sent, written) = written(&mut sending, &mut outbox);
+            assert!(matches!(sent, Poll::Ready(Err(Unsent::Body("broken off")))), "{sent:?}");
+            assert!(written == [HEAD, piece].concat(), "{} of {} bytes", written.len(), piece.len());
+        }
+    }
+
+    #[test]
+    fn a_body_that_breaks_off_waits_for_nothing_else() {
+        let (mut sending, mut outbox) = (broken(SMALL), Outbox::with(HEAD.to_vec()));
+        let sent = blocked(&mut sending, &mut outbox);
+        assert!(matches!(sent, Poll::Ready(Err(Unsent::Body("broken off")))), "{sent:?}");
+    }
+
+    #[test]
+    fn who_takes_nothing_any_more_is_told_of_first() {
+        let (mut sending, mut outbox) = (broken(SMALL).to_the_last(), Outbox::with(HEAD.to_vec()));
+        let gone = |_: &mut Outbox, _: &mut Context<'_>| Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        let sent = sending.poll(&mut outbox, gone, &mut Context::from_waker(Waker::noop()));
+        assert!(matches!(sent, Poll::Ready(Err(Unsent::Socket(_)))), "{sent:?}");
+    }
+}

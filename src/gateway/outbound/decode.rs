@@ -42,13 +42,13 @@ pub(super) struct Asked<'a> {
 /// What is wrong with it.
 pub(super) fn head(bytes: &mut BytesMut, asked: &Asked<'_>) -> Result<Option<Head>, &'static str> {
     while !bytes.is_empty() {
-        let Some(parts) = parse(bytes, asked)? else { return Ok(None) };
+        let Some((parts, said)) = parse(bytes, asked)? else { return Ok(None) };
         match parts.status.as_u16() {
             // What follows is no HTTP, whoever has asked for it.
             101 => return Ok(Some(Head { parts, framing: Framing::Ended, keeps: false })),
             100..=199 => {}
             _ => {
-                let (framing, keeps) = (framing(&parts, asked.method)?, keeps(&parts));
+                let (framing, keeps) = (framing(&parts, said, asked.method)?, keeps(&parts, said));
                 return Ok(Some(Head { parts, framing, keeps }));
             }
         }
@@ -56,7 +56,23 @@ pub(super) fn head(bytes: &mut BytesMut, asked: &Asked<'_>) -> Result<Option<Hea
     Ok(None)
 }
 
-fn parse(bytes: &mut BytesMut, asked: &Asked<'_>) -> Result<Option<response::Parts>, &'static str> {
+/// Which of the headers there are that say something of what follows.
+#[derive(Debug, Default, Clone, Copy)]
+struct Said {
+    coding: bool,
+    length: bool,
+    connection: bool,
+}
+
+impl Said {
+    fn note(&mut self, name: &HeaderName) {
+        self.coding |= *name == TRANSFER_ENCODING;
+        self.length |= *name == CONTENT_LENGTH;
+        self.connection |= *name == CONNECTION;
+    }
+}
+
+fn parse(bytes: &mut BytesMut, asked: &Asked<'_>) -> Result<Option<(response::Parts, Said)>, &'static str> {
     let mut fields = [const { MaybeUninit::<Header<'_>>::uninit() }; FIELDS];
     let mut parsed = httparse::Response::new(&mut []);
     let status = ParserConfig::default().parse_response_with_uninit_headers(&mut parsed, bytes, &mut fields);
@@ -87,7 +103,7 @@ fn parse(bytes: &mut BytesMut, asked: &Asked<'_>) -> Result<Option<response::Par
     let head = bytes.split_to(length).freeze();
     parts.headers = spare::map();
     parts.headers.reserve(count);
-    let mut letters = asked.keep_letters.then(Letters::default);
+    let (mut letters, mut said) = (asked.keep_letters.then(Letters::default), Said::default());
     for place in &places[..count] {
         let [written, value] = place.map(|[start, end]| usize::from(start)..usize::from(end));
         let name =
@@ -96,27 +112,33 @@ fn parse(bytes: &mut BytesMut, asked: &Asked<'_>) -> Result<Option<response::Par
             letters.append(name.clone(), head.slice(written));
         }
         let value = HeaderValue::from_maybe_shared(head.slice(value)).map_err(|_| "a control character")?;
+        said.note(&name);
         parts.headers.append(name, value);
     }
     if let Some(letters) = letters {
         parts.extensions.insert(letters);
     }
-    Ok(Some(parts))
+    Ok(Some((parts, said)))
 }
 
 /// What follows, RFC 9112 section 6.3.
-fn framing(parts: &response::Parts, method: &Method) -> Result<Framing, &'static str> {
+fn framing(parts: &response::Parts, said: Said, method: &Method) -> Result<Framing, &'static str> {
     let headers = &parts.headers;
     if *method == Method::HEAD || matches!(parts.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
         return Ok(Framing::Ended);
     }
-    if let Some(last) = headers.get_all(TRANSFER_ENCODING).iter().next_back() {
+    if said.coding
+        && let Some(last) = headers.get_all(TRANSFER_ENCODING).iter().next_back()
+    {
         if parts.version == Version::HTTP_10 {
             return Err("a transfer coding in HTTP/1.0");
         }
         let last = last.to_str().ok().and_then(|last| last.rsplit(',').next());
         let chunked = last.is_some_and(|coding| coding.trim().eq_ignore_ascii_case("chunked"));
         return Ok(if chunked { Framing::Chunked(Box::new(Chunked::of_replica())) } else { Framing::Close });
+    }
+    if !said.length {
+        return Ok(Framing::Close);
     }
     Ok(match length(headers)? {
         Some(0) => Framing::Ended,
@@ -144,7 +166,14 @@ fn length(headers: &HeaderMap) -> Result<Option<u64>, &'static str> {
 }
 
 /// Whether the connection is kept, RFC 9112 section 9.3.
-fn keeps(parts: &response::Parts) -> bool {
+fn keeps(parts: &response::Parts, said: Said) -> bool {
+    // Where an answer with both framings ends is in doubt, and so is what follows it, section 6.3.
+    if said.coding && said.length {
+        return false;
+    }
+    if !said.connection {
+        return parts.version == Version::HTTP_11;
+    }
     let lines = parts.headers.get_all(CONNECTION).iter().filter_map(|line| line.to_str().ok());
     let mut options = lines.flat_map(|line| line.split(',')).map(str::trim);
     if parts.version == Version::HTTP_11 {

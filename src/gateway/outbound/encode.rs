@@ -16,7 +16,10 @@ pub(super) fn head(head: &mut request::Parts, upload: &Upload, out: &mut Vec<u8>
     for part in [head.method.as_str(), " ", target, " HTTP/1.1\r\n"] {
         out.extend_from_slice(part.as_bytes());
     }
-    fields(&head.headers, &head.extensions, out);
+    fields(&head.headers, &head.extensions, out, |name, _| {
+        // One that has no body is not to say how that is framed.
+        framing != Framing::Length(0) || *name != TRANSFER_ENCODING
+    });
     out.extend_from_slice(b"\r\n");
     framing
 }
@@ -24,7 +27,6 @@ pub(super) fn head(head: &mut request::Parts, upload: &Upload, out: &mut Vec<u8>
 /// By what the head says, or the body itself where that says nothing.
 fn framing(headers: &mut HeaderMap, upload: &Upload) -> Framing {
     if upload.is_end_stream() {
-        headers.remove(TRANSFER_ENCODING);
         return Framing::Length(0);
     }
     if headers.contains_key(TRANSFER_ENCODING) {
