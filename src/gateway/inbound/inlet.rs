@@ -274,7 +274,9 @@ impl Inlet {
 
     /// Reads what there is, at least a byte; 0: the client has ended. `least`: for how much there is to be room.
     fn poll_fill(&mut self, least: usize, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        if self.inbox.capacity() - self.inbox.len() < least {
+        // From the front of the block as long as that is possible: what was read there last is in the cache.
+        let fresh = self.inbox.is_empty() && self.inbox.capacity() < READ.0 && self.inbox.try_reclaim(READ.0);
+        if !fresh && self.inbox.capacity() - self.inbox.len() < least {
             let all = if self.framing.is_ended() { READ.0 } else { self.read };
             self.large |= self.inbox.len() + all > READ.0;
             self.inbox.reserve(all);

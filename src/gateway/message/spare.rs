@@ -5,8 +5,8 @@ use std::cell::RefCell;
 
 use http::HeaderMap;
 
-/// Maps and texts that a thread keeps.
-const MOST: usize = 64;
+/// Maps and texts that a thread keeps: a map for each request that is answered, and one for each answer.
+const MOST: usize = 256;
 
 /// Headers for which a map has room from the beginning: those of a message, and those that are added on the way.
 const ROOM: usize = 24;

@@ -151,6 +151,9 @@ impl Connection {
             return Err(Failure::Io(io::ErrorKind::NotConnected.into()));
         };
         outlet.outbox.begin();
+        if outlet.outbox.text.capacity() == 0 {
+            outlet.outbox.text = spare::text();
+        }
         let framing = encode::head(parcel.head, &parcel.upload, &mut outlet.outbox.text);
         let upload = std::mem::replace(&mut parcel.upload, Upload::none());
         parcel.sent = !upload.is_end_stream();
@@ -178,7 +181,10 @@ impl Connection {
         self.framing = framing;
         self.keeps = keeps && lost.is_none();
         self.outlet = match sending {
-            None => Place::Here(outlet),
+            None => {
+                spare::give_back_text(std::mem::take(&mut outlet.outbox.text));
+                Place::Here(outlet)
+            }
             Some(sending) => go_on_sending(sending, outlet),
         };
         spare::give_back_map(std::mem::take(&mut parcel.head.headers));
@@ -272,8 +278,10 @@ impl Connection {
         if let Framing::Length(left) = self.framing {
             self.read = self.read.max(usize::try_from(left).unwrap_or(READ.1).min(READ.1));
         }
-        let room = self.inbox.capacity() - self.inbox.len();
-        if room < self.read / 2 {
+        // From the front of the block as long as that is possible: what was read there last is in the cache.
+        let fresh =
+            self.inbox.is_empty() && self.inbox.capacity() < self.read && self.inbox.try_reclaim(self.read);
+        if !fresh && self.inbox.capacity() - self.inbox.len() < self.read / 2 {
             self.inbox.reserve(self.read);
         }
         let room = self.inbox.capacity() - self.inbox.len();
