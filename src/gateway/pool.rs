@@ -137,8 +137,9 @@ impl Pool {
         let ours = self.shelf.open().get_mut(&key).and_then(take);
         ours.or_else(|| {
             let shelves = self.shared.0.read().unwrap_or_else(PoisonError::into_inner);
-            let mut others = shelves.iter().filter(|shelf| !Arc::ptr_eq(shelf, &self.shelf));
-            others.find_map(|shelf| shelf.open().get_mut(&key).and_then(take))
+            // All at once, or one that is given back meanwhile, and lets another claim in, would be missed.
+            let mut all: Vec<_> = shelves.iter().map(|shelf| shelf.open()).collect();
+            all.iter_mut().find_map(|shelf| shelf.get_mut(&key).and_then(take))
         })
     }
 

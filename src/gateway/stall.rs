@@ -2,13 +2,17 @@
 //! system asks a silent peer whether it is there, and one that does not read answers; only who waits can tell.
 
 use std::future::Future;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use tokio::task::unconstrained;
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 use crate::app::clock::{self, Millis};
+
+/// How far the coarse clock may be behind, and more.
+const BEHIND: Duration = Duration::from_secs(1);
 
 /// The clock of who waits for another to move.
 ///
@@ -54,7 +58,7 @@ impl Stall {
 pub struct Patrol {
     patience: Duration,
     round: Option<Pin<Box<Sleep>>>,
-    /// When it goes off, by the coarse clock: before that it need not be asked, since it tells its task by itself.
+    /// Before that it need not be asked, since it tells its task by itself.
     due: Millis,
 }
 
@@ -71,14 +75,16 @@ impl Patrol {
             return Poll::Pending;
         }
         let round = self.round.get_or_insert_with(|| Box::pin(sleep(self.patience)));
-        while round.as_mut().poll(cx).is_ready() {
+        // One who has used up his share of a turn would not be told.
+        while pin!(unconstrained(round.as_mut())).poll(cx).is_ready() {
             let quiet = clock::coarse().since(quiet_since);
             if quiet >= self.patience {
                 return Poll::Ready(());
             }
             round.as_mut().reset(Instant::now() + self.patience.saturating_sub(quiet));
         }
-        self.due = clock::coarse().after(round.deadline().saturating_duration_since(Instant::now()));
+        let left = round.deadline().saturating_duration_since(Instant::now());
+        self.due = clock::coarse().after(left.saturating_sub(BEHIND));
         Poll::Pending
     }
 }
@@ -106,6 +112,20 @@ mod tests {
         let quiet = clock::now();
         poll_fn(|cx| patrol.poll_over(cx, quiet)).await;
         assert_eq!(clock::now().since(quiet), PATIENCE);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_has_used_up_his_turn_is_told_all_the_same() {
+        const PATIENCE: Duration = Duration::from_secs(75);
+        let (quiet, mut patrol) = (clock::now(), Patrol::new(PATIENCE));
+        let mut first = true;
+        poll_fn(|cx| {
+            while first && pin!(tokio::task::coop::consume_budget()).poll(cx).is_ready() {}
+            first = false;
+            patrol.poll_over(cx, quiet)
+        })
+        .await;
+        assert!(clock::now().since(quiet) >= PATIENCE);
     }
 
     #[tokio::test(start_paused = true)]

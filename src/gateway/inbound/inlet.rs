@@ -241,6 +241,11 @@ impl Inlet {
         if self.fault == Some(Fault::Ended) { Poll::Ready(()) } else { Poll::Pending }
     }
 
+    /// Whether somebody else reads.
+    pub(super) fn is_lent(&self) -> bool {
+        self.lent
+    }
+
     /// Whether what is to be read is nothing to be read now: of a body that nobody wants, or of a further request.
     pub(super) fn is_blind(&self) -> bool {
         // An empty line may come behind a body, and is no request.
@@ -275,9 +280,9 @@ impl Inlet {
     /// Reads what there is, at least a byte; 0: the client has ended. `least`: for how much there is to be room.
     fn poll_fill(&mut self, least: usize, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         // From the front of the block as long as that is possible: what was read there last is in the cache.
-        let fresh = self.inbox.is_empty() && self.inbox.capacity() < READ.0 && self.inbox.try_reclaim(READ.0);
+        let all = if self.framing.is_ended() { READ.0 } else { self.read };
+        let fresh = self.inbox.is_empty() && self.inbox.capacity() < all && self.inbox.try_reclaim(all);
         if !fresh && self.inbox.capacity() - self.inbox.len() < least {
-            let all = if self.framing.is_ended() { READ.0 } else { self.read };
             self.large |= self.inbox.len() + all > READ.0;
             self.inbox.reserve(all);
         }
@@ -288,6 +293,8 @@ impl Inlet {
         if count == room {
             // There may be much more.
             self.read = (self.read * 2).min(READ.1);
+        } else if count < self.read / 4 && !self.framing.is_ended() {
+            self.read = (self.read / 2).max(READ.0);
         }
         self.heard = clock::coarse();
         Poll::Ready(Ok(count))
@@ -327,7 +334,6 @@ impl Inlet {
             self.inbox = BytesMut::from(&self.inbox[..]);
             self.large = self.inbox.len() > READ.0;
         }
-        self.read = READ.0;
     }
 
     /// The connection is to become something else, should that be agreed on.

@@ -81,7 +81,11 @@ enum Over {
 
 /// Whether a client is still there while its request is answered.
 #[derive(Default)]
-struct Watch(Option<Pin<Box<dyn Future<Output = ()>>>>);
+struct Watch {
+    /// Its answer has begun. Who reads the rest of its request may wait for the replica, and sees nothing then.
+    answering: bool,
+    gone: Option<Pin<Box<dyn Future<Output = ()>>>>,
+}
 
 impl Watch {
     /// Ready when it is not.
@@ -90,11 +94,12 @@ impl Watch {
         if inlet.poll_gone(cx).is_ready() {
             return Poll::Ready(());
         }
-        if !inlet.is_blind() {
+        let unseen = inlet.is_blind() || (self.answering && inlet.is_lent());
+        if !unseen {
             return Poll::Pending;
         }
         let client = Arc::clone(client);
-        self.0.get_or_insert_with(|| Box::pin(async move { client.gone().await })).as_mut().poll(cx)
+        self.gone.get_or_insert_with(|| Box::pin(async move { client.gone().await })).as_mut().poll(cx)
     }
 }
 
@@ -227,7 +232,7 @@ impl Session<'_> {
         let (inlet, mut outbox) = (&self.inlet, Outbox::with(spare::text()));
         let Answer { mut sending, last } = answer::begin(&parts, body, asked, last, &mut outbox.text);
         spare::give_back_map(std::mem::take(&mut parts.headers));
-        let mut watch = Watch::default();
+        let mut watch = Watch { answering: true, gone: None };
         let sent = poll_fn(|cx| {
             let flush = |outbox: &mut Outbox, cx: &mut Context<'_>| inlet.borrow_mut().poll_flush(outbox, cx);
             match sending.poll(&mut outbox, flush, cx) {
