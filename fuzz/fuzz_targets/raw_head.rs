@@ -27,7 +27,7 @@ fuzz_target!(|bytes: &[u8]| {
     let expected = read(head);
     let body = taken.as_ref().ok().map(|(_, facts)| facts.body);
     assert_eq!(body, expected.as_ref().map(|plain| plain.body), "{}", head.escape_ascii());
-    for end in 0..head.len() {
+    for end in (0..head.len()).step_by(1 + head.len() / 64) {
         // What is sound is not refused before its end.
         assert!(taken.is_err() || raw_head::check_begun(&head[..end]).is_ok(), "{}", head.escape_ascii());
     }
