@@ -60,8 +60,8 @@ class Panel:
 def svg(results):
     rows = [it for it in workloads.ALL if it.name in results.samples]
     height = TOP + ROW * len(rows) + BOTTOM
-    rate = [0.05, 0.1, 0.25, 0.5, 1, 2]
-    cost = [0.5, 1, 2, 4, 8, 16]
+    rate = [0.1, 0.25, 0.5, 1, 2, 4]
+    cost = [0.25, 0.5, 1, 2, 4, 8]
     panels = [
         Panel(results, LABELS, "requests/s, of nginx's (more is better)", "rate", RATES, rate),
         Panel(results, LABELS + PANEL + GAP, "CPU a request, of nginx's (less is better)", "cpu", COSTS, cost),
