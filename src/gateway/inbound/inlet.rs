@@ -248,9 +248,7 @@ impl Inlet {
 
     /// Whether what is to be read is nothing to be read now: of a body that nobody wants, or of a further request.
     pub(super) fn is_blind(&self) -> bool {
-        // An empty line may come behind a body, and is no request.
-        let stray = matches!(&self.inbox[..], b"" | b"\r" | b"\r\n");
-        !self.lent && (!self.framing.is_ended() || !stray)
+        !self.lent && (!self.framing.is_ended() || !self.inbox.is_empty())
     }
 
     /// Whether the request has turned out to be none while its answer goes on.
@@ -533,5 +531,36 @@ mod tests {
             let expected = if answered == 0 { ANSWER.to_vec() } else { [respond::CONTINUE, ANSWER].concat() };
             assert_eq!(said.escape_ascii().to_string(), expected.escape_ascii().to_string(), "{answered}");
         }
+    }
+
+    /// The socket tells one of two who would write: while the answer waits, who reads a body is not to be that one.
+    #[tokio::test]
+    async fn who_waits_for_a_body_takes_no_turn_of_the_answers() {
+        let (inlet, mut client) = pair();
+        begin(&inlet, 10, true);
+        let [body, answer] = [(); 2].map(|()| Arc::<Woken>::default());
+        let poll_body = || {
+            let waker = Waker::from(Arc::clone(&body));
+            inlet.borrow_mut().poll_body(&mut Context::from_waker(&waker))
+        };
+        let waker = Waker::from(Arc::clone(&answer));
+        let mut cx = Context::from_waker(&waker);
+        let mut written = 0;
+        // The client takes nothing of what it was told before.
+        while let Poll::Ready(count) =
+            Pin::new(inlet.borrow_mut().transport()).poll_write(&mut cx, &[0; READ.1])
+        {
+            written += count.unwrap();
+        }
+        assert!(poll_body().is_pending(), "not even the word can be written");
+        let mut outbox = Outbox::with(ANSWER.to_vec());
+        assert!(inlet.borrow_mut().poll_flush(&mut outbox, &mut cx).is_pending());
+        assert!(poll_body().is_pending());
+        client.read_exact(&mut vec![0; written]).await.unwrap();
+        let woken = |whom: &Woken| whom.0.load(Ordering::Relaxed);
+        while !woken(&answer) && !woken(&body) {
+            tokio::task::yield_now().await;
+        }
+        assert!(woken(&answer), "nobody would write the answer");
     }
 }
