@@ -545,11 +545,9 @@ mod tests {
         };
         let waker = Waker::from(Arc::clone(&answer));
         let mut cx = Context::from_waker(&waker);
-        let mut written = 0;
+        let (before, mut written) = (vec![0; READ.1], 0);
         // The client takes nothing of what it was told before.
-        while let Poll::Ready(count) =
-            Pin::new(inlet.borrow_mut().transport()).poll_write(&mut cx, &[0; READ.1])
-        {
+        while let Poll::Ready(count) = Pin::new(inlet.borrow_mut().transport()).poll_write(&mut cx, &before) {
             written += count.unwrap();
         }
         assert!(poll_body().is_pending(), "not even the word can be written");
