@@ -10,10 +10,10 @@ use tokio::io::AsyncWrite;
 /// Bytes of a piece that are worth a copy, so that they go out as one piece with what stands around them.
 const SMALL: usize = 4096;
 
-/// Bytes that are worth a write, and what an idle connection may keep for its next heads.
+/// Bytes that are worth a write.
 const FULL: usize = 16 * 1024;
 
-/// What waits to be written on one connection.
+/// What waits to be written of one message.
 #[derive(Debug, Default)]
 pub struct Outbox {
     /// Heads, frames and small pieces.
@@ -27,20 +27,10 @@ pub struct Outbox {
 }
 
 impl Outbox {
-    /// One that begins with this text.
+    /// One that begins with this text; what has held another's will do, see `spare`.
     #[must_use]
     pub fn with(text: Vec<u8>) -> Self {
         Self { text, ..Self::default() }
-    }
-
-    /// A message begins; what was there before is written.
-    pub fn begin(&mut self) {
-        self.begun = false;
-    }
-
-    /// Gives back what a large head has taken.
-    pub fn slim(&mut self) {
-        self.text.shrink_to(FULL);
     }
 
     /// Whether a byte of the message is written.

@@ -79,6 +79,12 @@ impl Outlet {
         let writer = &mut self.writer;
         sending.poll(&mut self.outbox, |outbox, cx| outbox.poll_flush(writer, cx), cx)
     }
+
+    /// Without what it has taken for a request that is written.
+    fn emptied(mut self) -> Self {
+        spare::give_back_text(std::mem::take(&mut self.outbox.text));
+        self
+    }
 }
 
 /// Where that is.
@@ -150,10 +156,7 @@ impl Connection {
         let Place::Here(mut outlet) = std::mem::replace(&mut self.outlet, Place::Lost) else {
             return Err(Failure::Io(io::ErrorKind::NotConnected.into()));
         };
-        outlet.outbox.begin();
-        if outlet.outbox.text.capacity() == 0 {
-            outlet.outbox.text = spare::text();
-        }
+        outlet.outbox = Outbox::with(spare::text());
         let framing = encode::head(parcel.head, &parcel.upload, &mut outlet.outbox.text);
         let upload = std::mem::replace(&mut parcel.upload, Upload::none());
         parcel.sent = !upload.is_end_stream();
@@ -181,10 +184,7 @@ impl Connection {
         self.framing = framing;
         self.keeps = keeps && lost.is_none();
         self.outlet = match sending {
-            None => {
-                spare::give_back_text(std::mem::take(&mut outlet.outbox.text));
-                Place::Here(outlet)
-            }
+            None => Place::Here(outlet.emptied()),
             Some(sending) => go_on_sending(sending, outlet),
         };
         spare::give_back_map(std::mem::take(&mut parcel.head.headers));
@@ -207,9 +207,6 @@ impl Connection {
             self.inbox = BytesMut::new();
         }
         self.read = READ.0;
-        if let Place::Here(outlet) = &mut self.outlet {
-            outlet.outbox.slim();
-        }
     }
 
     /// The replica has agreed to another protocol than HTTP; nothing where a part of the request is still to be sent.
@@ -299,7 +296,7 @@ fn go_on_sending(mut sending: Sending<Upload>, mut outlet: Outlet) -> Place {
     let task = tokio::task::spawn_local(async move {
         match poll_fn(|cx| outlet.poll(&mut sending, cx)).await {
             // Nobody takes it where the answer has ended before.
-            Ok(()) => drop(give_back.send(outlet)),
+            Ok(()) => drop(give_back.send(outlet.emptied())),
             Err(error) => tracing::trace!(?error, "the rest of a request was not sent"),
         }
     });
