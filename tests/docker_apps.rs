@@ -52,7 +52,7 @@ async fn the_page() {
 
     let file = std::fs::read_to_string(example.join("jcloud.yml")).expect("it can be read");
     proxy.stop().await;
-    proxy.rewrite(&file.replace("autoscale:\n", "autoscale:\n  idle: 2s\n"));
+    proxy.rewrite(&file.replace("autoscale:\n", "autoscale:\n  idle: 2s\n  remove_after: 0s\n"));
     proxy.start().await;
     ping(&proxy).await;
     assert_eq!(only_container(&proxy).await, first, "still the same");
@@ -67,7 +67,7 @@ async fn the_page() {
 async fn a_crowd_at_a_cold_app_starts_one_container() {
     need_app_image().await;
     let events = Events::listen();
-    let yaml = "name: web\nimage: {app}\nautoscale: {min: 0, max: 1, metric: rps, target: 1, idle: 2s}\n";
+    let yaml = "name: web\nimage: {app}\nautoscale: {min: 0, max: 1, metric: rps, target: 1, idle: 2s, remove_after: 0s}\n";
     let proxy = Setup::docker(yaml).start().await;
     let address = proxy.address();
     let outcomes = load::at_once(500, |_| Call::get(address, "/ping").send()).await;
@@ -84,7 +84,7 @@ async fn a_crowd_at_a_cold_app_starts_one_container() {
 async fn a_steady_rate_brings_what_it_needs_and_then_nothing() {
     need_app_image().await;
     let events = Events::listen();
-    let yaml = "name: web\nimage: {app}\nautoscale: {min: 0, max: 5, metric: rps, target: 10, idle: 2s}\n";
+    let yaml = "name: web\nimage: {app}\nautoscale: {min: 0, max: 5, metric: rps, target: 10, idle: 2s, remove_after: 0s}\n";
     let proxy = Setup::docker(yaml).start().await;
     let address = proxy.address();
     let load = load::steady(37.0, move |_| Call::get(address, "/ping").send());
@@ -107,7 +107,7 @@ async fn a_steady_rate_brings_what_it_needs_and_then_nothing() {
 #[tokio::test]
 async fn what_the_engine_is_asked_is_counted() {
     need_app_image().await;
-    let yaml = "apps:\n  web: {image: '{app}', host: localhost, autoscale: {min: 0, max: 1, metric: rps, idle: 1s}}\n  \
+    let yaml = "apps:\n  web: {image: '{app}', host: localhost, autoscale: {min: 0, max: 1, metric: rps, idle: 1s, remove_after: 0s}}\n  \
                 none: {image: 'pilotlight.test/none', host: none.test, autoscale: {min: 0, max: 1, metric: rps}}\n";
     let proxy = Setup::docker(yaml).start().await;
     ping(&proxy).await;

@@ -106,7 +106,13 @@ async fn order(
         dir: dir.to_owned(),
     };
     let revision = runtime.prepare("shop", &Arc::new(workload)).await.expect("it has a command");
-    StartOrder { app: "shop".to_owned(), revision: Arc::new(revision), index: 0 }
+    StartOrder {
+        app: "shop".to_owned(),
+        revision: Arc::new(revision),
+        index: 0,
+        awaited: true,
+        boost_millis: 0,
+    }
 }
 
 /// One request on a connection of its own; `None` where nobody listens or the answer breaks off.

@@ -1,11 +1,11 @@
 //! `/api/apps`: each app as it is now.
 
 use bytes::Bytes;
-use http::{Response, StatusCode};
+use http::Response;
 use http_body_util::Full;
 use serde::{Deserialize, Serialize};
 
-use crate::admin::respond;
+use crate::admin::json;
 use crate::app::clock;
 use crate::config::show_route;
 use crate::config::spec::{Metric, Source};
@@ -36,6 +36,8 @@ pub struct AppView {
     pub draining: u32,
     /// Replicas that are paused.
     pub frozen: u32,
+    /// Replicas that are stopped and kept, to be started again.
+    pub stopped: u32,
     /// Fewest replicas that the file allows.
     pub min: u32,
     /// Most replicas that the file allows.
@@ -89,13 +91,7 @@ impl State {
 pub(super) fn list(views: &[View]) -> Response<Full<Bytes>> {
     let statuses: Vec<_> = views.iter().map(|view| view.status.load_full()).collect();
     let apps: Vec<_> = views.iter().zip(&statuses).map(|(view, status)| show(view, status)).collect();
-    match serde_json::to_vec(&apps) {
-        Ok(json) => respond(StatusCode::OK, "application/json", json.into()),
-        Err(error) => {
-            tracing::error!(%error, "cannot write the list of apps");
-            respond(StatusCode::INTERNAL_SERVER_ERROR, "text/plain", Bytes::new())
-        }
-    }
+    json(&apps)
 }
 
 fn show(view: &View, status: &Status) -> AppView {
@@ -104,8 +100,6 @@ fn show(view: &View, status: &Status) -> AppView {
     let rps = status.lit.map_or(0.0, |lit| observe::rate(meter, spec.autoscale.stable_window, lit, now));
     let revision = status.revision.as_ref();
     let scaled = !matches!(spec.workload.source, Source::Upstream(_));
-    // No replica is paused in this version.
-    let frozen = 0;
     AppView {
         name: spec.name.clone(),
         runtime: match spec.workload.source {
@@ -114,14 +108,15 @@ fn show(view: &View, status: &Status) -> AppView {
             Source::Image(_) | Source::Build(_) => "docker",
         }
         .to_owned(),
-        state: State::of(status.ready + status.starting + status.draining, frozen),
+        state: State::of(status.ready + status.starting + status.draining, status.frozen),
         retiring: view.retiring,
         desired: status.desired,
         ready: status.ready,
         ejected: status.ejected(),
         starting: status.starting,
         draining: status.draining,
-        frozen,
+        frozen: status.frozen,
+        stopped: status.stopped,
         min: if scaled { spec.autoscale.min } else { 0 },
         max: if scaled { spec.autoscale.max } else { 0 },
         metric: scaled.then_some(spec.autoscale.metric),

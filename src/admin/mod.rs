@@ -3,6 +3,7 @@
 
 pub mod apps;
 pub mod metrics;
+pub mod wakes;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
@@ -72,9 +74,16 @@ async fn answer(board: &Board, metrics: Arc<Metrics>, request: &Request<Incoming
         "/readyz" => text(StatusCode::SERVICE_UNAVAILABLE, "waiting for the runtime\n"),
         "/api/apps" => apps::list(&board.apps.load()),
         "/metrics" => scraped(metrics, request.headers().get(ACCEPT)).await,
-        _ => {
-            text(StatusCode::NOT_FOUND, "no such page; there are /healthz, /readyz, /api/apps and /metrics\n")
-        }
+        path => match wakes::asked_for(path) {
+            Some(name) => match wakes::list(&board.apps.load(), name) {
+                Some(wakes) => json(&wakes),
+                None => text(StatusCode::NOT_FOUND, "no such app; /api/apps has all of them\n"),
+            },
+            None => text(
+                StatusCode::NOT_FOUND,
+                "no such page; there are /healthz, /readyz, /api/apps, /api/apps/{name}/wakes and /metrics\n",
+            ),
+        },
     };
     if method != Method::GET && method != Method::HEAD && response.status() != StatusCode::NOT_FOUND {
         response = text(StatusCode::METHOD_NOT_ALLOWED, "GET alone\n");
@@ -92,6 +101,16 @@ async fn scraped(metrics: Arc<Metrics>, accept: Option<&HeaderValue>) -> Respons
         Ok(Ok(text)) => respond(StatusCode::OK, format.content_type(), text.into()),
         failed => {
             tracing::error!(?failed, "cannot write the metrics");
+            respond(StatusCode::INTERNAL_SERVER_ERROR, "text/plain", Bytes::new())
+        }
+    }
+}
+
+fn json(value: &impl Serialize) -> Response<Full<Bytes>> {
+    match serde_json::to_vec(value) {
+        Ok(json) => respond(StatusCode::OK, "application/json", json.into()),
+        Err(error) => {
+            tracing::error!(%error, "cannot write an answer of the admin API");
             respond(StatusCode::INTERNAL_SERVER_ERROR, "text/plain", Bytes::new())
         }
     }

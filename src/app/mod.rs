@@ -18,6 +18,7 @@ pub mod shard;
 pub mod tally;
 #[cfg(test)]
 mod tests;
+pub mod waking;
 
 use std::time::Duration;
 
@@ -32,6 +33,7 @@ use crate::app::meter::Meter;
 use crate::app::rate::Rate;
 use crate::app::replica::{Claim, Replica};
 use crate::app::tally::Tally;
+use crate::app::waking::Waking;
 use crate::config::spec::{AppSpec, AutoscaleSpec};
 use crate::sync::{Arc, AtomicU64, Ordering};
 
@@ -51,6 +53,8 @@ pub struct App {
     trouble: ArcSwapOption<Trouble>,
     /// When the first request since the app went out came to the hold queue; 0: none yet.
     woken_at: AtomicU64,
+    /// How it came back the last time.
+    waking: ArcSwapOption<Waking>,
     tally: Arc<Tally>,
     supervisor: Notify,
 }
@@ -167,6 +171,7 @@ impl App {
             slow_start: AtomicU64::new(0),
             trouble: ArcSwapOption::empty(),
             woken_at: AtomicU64::new(0),
+            waking: ArcSwapOption::empty(),
             tally,
             supervisor: Notify::new(),
         })
@@ -295,6 +300,22 @@ impl App {
             0 => None,
             at => Some(Millis(at)),
         }
+    }
+
+    /// It comes back, in a moment, like this.
+    pub fn set_waking(&self, waking: Arc<Waking>) {
+        self.waking.store(Some(waking));
+    }
+
+    /// A request that has waited since `arrived` is answered; gives what it has waited for, where that was a wake.
+    #[must_use]
+    pub fn answered_who_waited(&self, arrived: tokio::time::Instant) -> Option<Arc<Waking>> {
+        let waking = self.waking.load_full().filter(|waking| arrived < waking.ready)?;
+        if waking.answered(arrived) {
+            // It has to be told of.
+            self.call();
+        }
+        Some(waking)
     }
 
     /// The app has gone out: the next held request is a wake.

@@ -217,6 +217,7 @@ mod tests {
             starting: 0,
             draining: 0,
             frozen: 0,
+            stopped: 0,
             min: 0,
             max: 5,
             metric: Some(Metric::Rps),

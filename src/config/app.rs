@@ -17,7 +17,7 @@ use super::spec::{
     RuntimeKind, Source, WebSocketSpec, Workload,
 };
 use super::value::{Int, Many, Number, Size, Time, Word};
-use super::{autoscale, socket, upstream, volume};
+use super::{autoscale, boost, socket, upstream, volume};
 
 /// What the apps before have taken.
 #[derive(Default)]
@@ -90,6 +90,7 @@ impl Context {
             max_body: file.max_body.get().map(|Size(bytes)| *bytes),
             body_timeout: time(file.body_timeout, 60),
             websocket: websocket(file.websocket.or_default()),
+            server_timing: file.server_timing.or(false),
             hold: hold(file.hold.or_default(), if file.upstream.is_absent() { 60 } else { 10 }),
             max_concurrency: file.max_concurrency.get().map(|limit| limit.u32()),
             affinity: file.affinity.get().cloned(),
@@ -97,6 +98,7 @@ impl Context {
             keep_alive: time(file.keep_alive, 4),
             drain_timeout: time(file.drain_timeout, 30),
             stop_grace: time(file.stop_grace, 10),
+            boost: boost::resolve(file.boost.or_default(), self.runtime),
             autoscale,
         }
     }

@@ -14,6 +14,8 @@ use super::value::{Int, Number, Time};
 
 const MIN: u64 = 1;
 const MAX: u64 = 10;
+/// Seconds for which what is stopped is kept: an app that is used once a day finds its container again.
+const KEPT: u64 = 24 * 60 * 60;
 /// Requests are counted in pieces of a sixth of the panic window for as long as the stable one: more pieces than this
 /// makes of them would take memory for nothing.
 const PANIC_FINEST: u32 = 600;
@@ -59,6 +61,15 @@ pub(crate) fn resolve(app: &AppFile, reader: &mut Reader) -> AutoscaleSpec {
         );
         reader.mistake(at.span, message, "write a longer one, or leave it out: a tenth of `stable_window`");
     }
+    let idle = time(file.idle.clone(), 60);
+    if let Some(at) = file.freeze_after.given().filter(|at| at.value.0 >= idle && !file.idle.is_bad()) {
+        let message = format!("`freeze_after` is not shorter than `idle`, {}", format_duration(idle));
+        reader.mistake(
+            at.span,
+            message,
+            "write a shorter one, or a longer `idle`: what is stopped cannot be paused",
+        );
+    }
     AutoscaleSpec {
         min,
         max,
@@ -66,7 +77,10 @@ pub(crate) fn resolve(app: &AppFile, reader: &mut Reader) -> AutoscaleSpec {
         target: file.target.or(Number(default_target(metric))).0,
         stable_window,
         panic_window,
-        idle: time(file.idle, 60),
+        idle,
+        freeze_after: file.freeze_after.given().map(|at| at.value.0),
+        remove_after: time(file.remove_after, KEPT),
+        warm_pool: file.warm_pool.or(Int(0)).u32(),
         idle_below: file.idle_below.or(Number(0.0)).0,
         scale_down_delay: time(file.scale_down_delay, 0),
     }

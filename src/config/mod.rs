@@ -8,6 +8,7 @@ mod access_log;
 mod affinity;
 mod app;
 mod autoscale;
+mod boost;
 mod choice;
 mod clients;
 mod diagnostic;

@@ -17,6 +17,13 @@ use super::spec::{Config, DockerSpec, ListenAddress, LogSpec, ProxySpec, Runtime
 use super::value::{HostPath, Int, Many, Time};
 use super::{Overrides, access_log, edge, listen, tls};
 
+/// How many replicas are started at once, where the file does not say: a host has few cores, and an engine that does
+/// fifty things at a time does each of them late.
+const STARTS: u64 = 8;
+
+/// For how many apps a network is kept, where the file does not say: some 650 MB of the engine's own.
+const PREPARED: u64 = 50;
+
 /// The default of `listen`.
 pub(crate) const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8080);
 /// The default of `admin.listen`.
@@ -82,6 +89,8 @@ fn proxy(
             socket: docker.socket.get().map(|path| reader.resolve(&path.0)),
             network: docker.network.get().map(|word| word.0.clone()),
             pull_timeout: time(docker.pull_timeout, 120),
+            max_concurrent_starts: docker.max_concurrent_starts.or(Int(STARTS)).u32() as usize,
+            prepared: docker.prepared.or(Int(PREPARED)).u32() as usize,
             allow: allow.unwrap_or_default(),
         },
         admin: overrides.admin.unwrap_or(admin.or(ADMIN)),

@@ -6,6 +6,7 @@
 use std::net::SocketAddr;
 
 use super::access_log::AccessLog;
+use super::boost::Until;
 use super::choice::{Instance, LogLevel};
 use super::clients::Peer;
 use super::edge::{Destination, RedirectStatus};
@@ -112,6 +113,8 @@ table! {
         body_timeout: SomeTime, "`60s`",
             "How long a client may stop in the middle of a body, until the response begins; longer: 408. gRPC calls may";
         websocket: WebSocketFile, "", "How long a WebSocket may stay open, see below";
+        server_timing: bool, "`false`",
+            "Tell a client that has waited for a replica where the time went, in `Server-Timing`, which browsers show";
         hold: HoldFile, "", "Requests that wait for a replica, see below";
         max_concurrency: Int<1, 1_000_000>, "no limit", "Requests in flight on one replica; more of them wait";
         affinity: Affinity, "none",
@@ -123,6 +126,7 @@ table! {
             "How long an idle connection to a replica is kept; keep it below the app's own limit (uvicorn and Node: 5 s)";
         drain_timeout: AnyTime, "`30s`", "How long a deploy, a removal or a shutdown waits for open requests";
         stop_grace: AnyTime, "`10s`", "Between SIGTERM and SIGKILL";
+        boost: BoostFile, "", "Cores for a replica that starts, see below";
         autoscale: AutoscaleFile, "", "How many replicas, see below";
         autoscale_min: Int<0, 10_000>, "", "Older spelling of `autoscale.min`";
         autoscale_max: Int<1, 10_000>, "", "Older spelling of `autoscale.max`";
@@ -134,6 +138,16 @@ table! {
     ResourcesFile, "resources" {
         cpu: Number<10, 1_024_000, false>, "`1`", "Cores; 0.01 is the least";
         memory: Memory, "`2G`", "Memory: bytes, `512M`, `2G` or `1Gi` (powers of 1024)";
+    }
+}
+
+table! {
+    /// Cores for a replica that starts.
+    BoostFile, "boost" {
+        cpu: Number<0, 1_024_000, false>, "`2`",
+            "Cores that it may use, no more than the host's; where its instance has more, that counts. Containers share \
+             cores that are scarce, so it takes what others leave. `0`: its instance's alone. Runtime process has no limits";
+        until as "for": Until, "`ready+5s`", "How long: until it is `ready`, or so much longer";
     }
 }
 
@@ -210,6 +224,14 @@ table! {
         stable_window: Time<1000, DAY>, "`60s`", "Window that decides in calm weather";
         panic_window: Time<100, DAY>, "a tenth of `stable_window`", "Window that decides in a rush";
         idle: AnyTime, "`60s`", "From the end of the last request to zero replicas, with `min: 0`";
+        freeze_after: SomeTime, "never",
+            "The same to replicas that are paused: they keep their memory and get no CPU until the next request, which has \
+             them back in milliseconds; at `idle` they are stopped. Shorter than `idle`";
+        remove_after: AnyTime, "`24h`",
+            "From a replica's stop to its removal: until then its container is kept, with its file system, and starts \
+             faster than a new one; 0s: at once. Runtime process keeps nothing";
+        warm_pool: Int<0, 10_000>, "`0`",
+            "While the app is in use, replicas that are paused instead of stopped when fewer are wanted, for the next rush";
         idle_below: Number<0, 1_000_000_000, false>, "`0`",
             "A rate (requests per second) below this counts as idle; 0: only silence does";
         scale_down_delay: AnyTime, "`0s`", "How long a lower count must have been right before replicas are stopped";
@@ -268,6 +290,11 @@ table! {
         network: Word, "one of the proxy's own", "Network that replicas join";
         pull_timeout: SomeTime, "`2m`",
             "A pull of an image of which nothing has come for so long is given up, and tried again";
+        prepared: Int<0, 10_000>, "`50`",
+            "For how many apps, those that were used last, the network of a stopped replica is kept, so that it starts in \
+             a third of the time; each costs a container that waits, and the engine some 13 MB";
+        max_concurrent_starts: Int<1, 1000>, "`8`",
+            "Replicas that are started at once; more wait their turn, those first that somebody waits for";
         allow: Many<HostPath>, "none", "Folders of the host that `volumes` may mount, with all below them";
     }
 }
@@ -313,6 +340,7 @@ pub(crate) const FORM: Section = Section {
 pub(crate) const SECTIONS: &[(&str, Section)] = &[
     ("an app", AppFile::SECTION),
     ("`autoscale` of an app", AutoscaleFile::SECTION),
+    ("`boost` of an app", BoostFile::SECTION),
     ("`headers.request` of an app", HeaderChangesFile::SECTION),
     ("`headers` of an app", HeadersFile::SECTION),
     ("`health` of an app", HealthFile::SECTION),

@@ -76,13 +76,24 @@ pub struct DockerSpec {
     pub network: Option<String>,
     /// How long a pull may go without any progress.
     pub pull_timeout: Duration,
+    /// For how many apps the network of a stopped replica is kept.
+    pub prepared: usize,
+    /// How many replicas are started at once; at least one.
+    pub max_concurrent_starts: usize,
     /// Host paths that `volumes` may name, with all that lies below them; absolute.
     pub allow: Vec<PathBuf>,
 }
 
 impl Default for DockerSpec {
     fn default() -> Self {
-        Self { socket: None, network: None, pull_timeout: Duration::from_mins(2), allow: Vec::new() }
+        Self {
+            socket: None,
+            network: None,
+            pull_timeout: Duration::from_mins(2),
+            prepared: 50,
+            max_concurrent_starts: 8,
+            allow: Vec::new(),
+        }
     }
 }
 
@@ -158,6 +169,8 @@ pub struct AppSpec {
     pub body_timeout: Duration,
     /// How long a WebSocket may stay open.
     pub websocket: WebSocketSpec,
+    /// Whether who has waited for a replica is told where the time went.
+    pub server_timing: bool,
     /// How many requests may wait, and how long.
     pub hold: HoldSpec,
     /// Requests in flight on one replica; `None`: no limit. At least one.
@@ -172,8 +185,19 @@ pub struct AppSpec {
     pub drain_timeout: Duration,
     /// Between SIGTERM and SIGKILL.
     pub stop_grace: Duration,
+    /// What a replica may use while it starts.
+    pub boost: BoostSpec,
     /// How many replicas, and why.
     pub autoscale: AutoscaleSpec,
+}
+
+/// What a replica may use while it starts, beyond its instance's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BoostSpec {
+    /// Thousandths of a core; fewer than the instance's, or 0: nothing beyond.
+    pub cpu_millis: u32,
+    /// From ready to the boost's end.
+    pub after_ready: Duration,
 }
 
 /// What replicas speak.
@@ -387,6 +411,12 @@ pub struct AutoscaleSpec {
     pub panic_window: Duration,
     /// From the end of the last request to zero.
     pub idle: Duration,
+    /// From there to replicas that are paused; shorter than `idle`. `None`: they never are.
+    pub freeze_after: Option<Duration>,
+    /// From a replica's stop to its removal; zero: nothing is kept.
+    pub remove_after: Duration,
+    /// How many replicas that are not wanted any more are paused while others serve.
+    pub warm_pool: u32,
     /// A rate (requests per second) below this counts as idle; 0: only silence does.
     pub idle_below: f64,
     /// How long a lower count must have been right.

@@ -55,9 +55,20 @@ pub(crate) fn read_table<T: Table>(node: &Node, reader: &mut Reader) -> Option<T
     Some(table)
 }
 
+/// A key as it is written: its field's name, unless that is a word of the language's.
+macro_rules! written {
+    ($key:ident) => {
+        stringify!($key)
+    };
+    ($key:ident $written:literal) => {
+        $written
+    };
+}
+pub(crate) use written;
+
 /// Declares a section: its keys with type, default and meaning, as a struct and as a table for people.
 macro_rules! table {
-    ($(#[$doc:meta])* $name:ident, $section:literal { $($key:ident: $type:ty, $default:literal, $meaning:literal;)* }) => {
+    ($(#[$doc:meta])* $name:ident, $section:literal { $($key:ident $(as $written:literal)?: $type:ty, $default:literal, $meaning:literal;)* }) => {
         $(#[$doc])*
         #[derive(Debug, Clone, Default)]
         pub(crate) struct $name { $(pub(crate) $key: $crate::config::slot::Slot<$type>,)* }
@@ -66,7 +77,7 @@ macro_rules! table {
             const SECTION: $crate::config::suggest::Section = $crate::config::suggest::Section {
                 name: $section,
                 keys: &[$($crate::config::suggest::KeyDoc {
-                    name: stringify!($key), default: $default, meaning: $meaning,
+                    name: $crate::config::table::written!($key $($written)?), default: $default, meaning: $meaning,
                 },)*],
             };
 
@@ -77,7 +88,7 @@ macro_rules! table {
                 reader: &mut $crate::config::reader::Reader,
             ) -> bool {
                 match key.text.as_str() {
-                    $(stringify!($key) => self.$key.read(key, node, reader),)*
+                    $($crate::config::table::written!($key $($written)?) => self.$key.read(key, node, reader),)*
                     _ => return false,
                 }
                 true

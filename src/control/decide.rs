@@ -161,7 +161,9 @@ fn rest(spec: &AutoscaleSpec, next: &State, seen: &Observation, now: Millis) -> 
     let silent_since = seen.last_ended.unwrap_or(first_ready);
     let since = next.below_since.map_or(silent_since, |below| below.min(silent_since));
     let quiet = now.since(since.max(first_ready));
-    (quiet >= spec.idle).then_some(Reason::Idle(quiet))
+    // Whether what rests is paused or stopped is for whoever acts: neither takes requests.
+    let rest_after = spec.freeze_after.map_or(spec.idle, |freeze_after| freeze_after.min(spec.idle));
+    (quiet >= rest_after).then_some(Reason::Idle(quiet))
 }
 
 fn from_windows(

@@ -10,6 +10,7 @@ pub mod instance;
 pub mod listening;
 pub mod observe;
 pub mod output;
+mod pressure;
 pub mod probe;
 #[cfg(test)]
 mod races;
@@ -27,6 +28,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
+use tokio::time::MissedTickBehavior;
 
 use crate::app::{App, Policy};
 use crate::config::spec::{AppSpec, EdgeSpec};
@@ -101,6 +103,8 @@ pub struct Control {
     resolver: Resolver,
     /// Sees whether the file's hosts have DNS, where that is asked for.
     hosts: Option<Hosts>,
+    /// Whether what is frozen is to give way.
+    is_memory_short: fn() -> bool,
 }
 
 struct Managed {
@@ -125,6 +129,7 @@ impl Control {
             backoff: Backoff::new(Duration::from_millis(100), Duration::from_secs(2)),
             resolver: Resolver::new(LOOKUPS),
             hosts: None,
+            is_memory_short: pressure::is_short_now,
         }
     }
 
@@ -137,6 +142,8 @@ impl Control {
     pub async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
         let mut events = self.runtime.watch();
         let mut watching = true;
+        let mut looks = tokio::time::interval(pressure::LOOK);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         self.look(Duration::ZERO);
         loop {
             tokio::select! {
@@ -155,10 +162,27 @@ impl Control {
                     Some(Event::Resync) => self.look(Duration::ZERO),
                     None => watching = false,
                 },
+                _ = looks.tick() => if self.something_is_frozen() && (self.is_memory_short)() {
+                    self.make_room();
+                },
                 Some(Ok(found)) = self.looks.join_next() => self.seen(found),
                 Some(_ended) = self.supervisors.join_next() => self.forget_retired(),
                 Some(_cleared) = self.clears.join_next() => {}
             }
+        }
+    }
+
+    fn something_is_frozen(&self) -> bool {
+        self.apps.values().any(|managed| managed.view.status.load().frozen_since.is_some())
+    }
+
+    /// Memory is short: of what is frozen, that goes first which has not been used for longest.
+    fn make_room(&self) {
+        let since = |managed: &Managed| managed.view.status.load().frozen_since;
+        let frozen = self.apps.iter().filter_map(|(name, managed)| Some((since(managed)?, name, managed)));
+        if let Some((_, name, managed)) = frozen.min_by_key(|(since, ..)| *since) {
+            tracing::info!(app = name, "memory is short: stopping what is frozen");
+            managed.tell(name, Message::GiveWay);
         }
     }
 

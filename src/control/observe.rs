@@ -75,20 +75,23 @@ pub struct CpuUse(HashMap<ReplicaId, (Millis, Duration)>);
 
 impl CpuUse {
     /// Takes a reading of all replicas; gives the sum of their use since the one before, in per cent of the `cpu_millis`
-    /// that each may use. `None` where no replica was read twice.
+    /// that each may use. `boosted`: some may use more while they start, which is no load. `None` where no replica was read
+    /// twice.
     pub fn take(
         &mut self,
         now: Millis,
         readings: Vec<(ReplicaId, Duration)>,
         cpu_millis: u32,
+        boosted: bool,
     ) -> Option<f64> {
+        let most = if boosted { 100.0 } else { f64::INFINITY };
         let mut before = std::mem::take(&mut self.0);
         let mut sum = None;
         for (id, used) in readings {
             if let Some((at, used_then)) = before.remove(&id) {
                 let passed = now.since(at).as_secs_f64().max(0.001);
                 let cores = used.saturating_sub(used_then).as_secs_f64() / passed;
-                *sum.get_or_insert(0.0) += cores * 100_000.0 / f64::from(cpu_millis);
+                *sum.get_or_insert(0.0) += (cores * 100_000.0 / f64::from(cpu_millis)).min(most);
             }
             self.0.insert(id, (now, used));
         }
@@ -163,10 +166,13 @@ mod tests {
     fn cpu_is_per_cent_of_the_instance() {
         let mut cpu = CpuUse::default();
         let (a, b) = (ReplicaId("a".into()), ReplicaId("b".into()));
-        assert_eq!(cpu.take(Millis(0), vec![(a.clone(), secs(1))], 500), None);
-        let used = vec![(a, secs(1) + Duration::from_millis(250)), (b, secs(9))];
-        let percent = cpu.take(Millis(1000), used, 500).expect("a was read twice");
+        assert_eq!(cpu.take(Millis(0), vec![(a.clone(), secs(1))], 500, false), None);
+        let used = vec![(a.clone(), secs(1) + Duration::from_millis(250)), (b.clone(), secs(9))];
+        let percent = cpu.take(Millis(1000), used, 500, false).expect("a was read twice");
         assert!((percent - 50.0).abs() < 1e-9, "{percent}");
+        let used = vec![(a, secs(3)), (b, secs(9) + Duration::from_millis(100))];
+        let percent = cpu.take(Millis(2000), used, 500, true).expect("both were read twice");
+        assert!((percent - 120.0).abs() < 1e-9, "{percent}: the start of one is no load");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::config::spec::HealthSpec;
-use crate::runtime::{Endpoint, Exit, ReplicaId, Runtime, RuntimeError, Status};
+use crate::runtime::{Endpoint, Exit, Proof, ReplicaId, Runtime, RuntimeError, Status};
 
 /// The first pause between two attempts; it doubles up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
@@ -34,41 +34,60 @@ pub enum NotReady {
     },
 }
 
+/// Who is tried, and what shows that it is ready.
+#[derive(Debug, Clone, Copy)]
+pub struct Tried<'a> {
+    /// Which replica.
+    pub id: &'a ReplicaId,
+    /// Where it is.
+    pub endpoint: &'a Endpoint,
+    /// What it is asked.
+    pub health: &'a HealthSpec,
+    /// What is enough where that is nothing.
+    pub proof: Proof,
+}
+
+/// How long it was not looked whether a replica answers, before it did.
+pub type Unseen = Duration;
+
 /// Tries until the replica is ready. `nudge` says that something has happened to it.
 ///
 /// # Errors
 /// See [`NotReady`].
 pub async fn until_ready(
     runtime: &dyn Runtime,
-    id: &ReplicaId,
-    endpoint: &Endpoint,
-    health: &HealthSpec,
+    tried: Tried<'_>,
     nudge: &Notify,
-) -> Result<(), NotReady> {
+) -> Result<Unseen, NotReady> {
+    let Tried { id, endpoint, health, proof } = tried;
+    let mut unseen = Duration::ZERO;
     let started = Instant::now();
     let deadline = started + health.start_timeout;
     let mut pause = FIRST_PAUSE;
     let mut look_at = started + LOOK;
     loop {
-        let tried = tokio::time::timeout_at(deadline, runtime.reach(endpoint, health)).await;
+        let tried = tokio::time::timeout_at(deadline, runtime.reach(endpoint, health, proof)).await;
         let last = match tried {
-            Ok(Ok(())) => return Ok(()),
+            Ok(Ok(())) => return Ok(unseen),
             Ok(Err(unreached)) => unreached.why,
             Err(_elapsed) => "no answer".to_owned(),
         };
-        let next = (Instant::now() + pause).min(deadline);
+        let failed = Instant::now();
+        let next = (failed + pause).min(deadline);
         let nudged = tokio::time::timeout_at(next, nudge.notified()).await.is_ok();
         pause = (pause * 2).min(LONGEST_PAUSE);
         let over = Instant::now() >= deadline;
         if nudged || (!over && Instant::now() >= look_at) {
             match runtime.status(id).await {
                 Ok(Status::Exited(exit)) => return Err(NotReady::Exited(exit)),
+                Ok(Status::Frozen(_)) => return Err(NotReady::Exited(Exit::UNKNOWN)),
                 Ok(Status::Gone) => return Err(NotReady::Gone),
                 Ok(Status::Running(_)) => {}
                 Err(error) => tracing::debug!(replica = %id, %error, "cannot look at a replica"),
             }
             look_at = Instant::now() + LOOK;
         }
+        unseen = failed.elapsed();
         // Another attempt would have no time, and nothing to say of why.
         if over || Instant::now() >= deadline {
             return Err(NotReady::TimedOut { after: health.start_timeout, last });
@@ -90,6 +109,8 @@ pub async fn verify(
     let endpoint = match runtime.status(id).await {
         Ok(Status::Running(endpoint)) => endpoint,
         Ok(Status::Exited(exit)) => return Err(Lost::Exited(exit)),
+        // By somebody else's hand: it does not serve.
+        Ok(Status::Frozen(_)) => return Err(Lost::Exited(Exit::UNKNOWN)),
         Ok(Status::Gone) => return Err(Lost::Gone),
         Err(error) => {
             tracing::warn!(replica = %id, %error, "cannot ask about a replica that cannot be reached");
@@ -98,8 +119,9 @@ pub async fn verify(
     };
     // It is given its time to answer again.
     let patience = HealthSpec { start_timeout: VERIFY, ..health.clone() };
-    match until_ready(runtime, id, &endpoint, &patience, &Notify::new()).await {
-        Ok(()) => Ok(endpoint),
+    let tried = Tried { id, endpoint: &endpoint, health: &patience, proof: Proof::Connection };
+    match until_ready(runtime, tried, &Notify::new()).await {
+        Ok(_) => Ok(endpoint),
         Err(NotReady::Exited(exit)) => Err(Lost::Exited(exit)),
         Err(NotReady::Gone) => Err(Lost::Gone),
         Err(NotReady::TimedOut { .. }) => Err(Lost::Silent),
@@ -118,7 +140,7 @@ pub enum Lost {
 }
 
 /// How long a replica that could not be reached may take to answer again.
-const VERIFY: Duration = Duration::from_secs(5);
+pub const VERIFY: Duration = Duration::from_secs(5);
 
 /// A failure of the start call or of what came after it.
 #[derive(Debug, Clone, thiserror::Error)]

@@ -35,6 +35,10 @@ fn spec(rng: &mut Rng) -> AppSpec {
     spec.autoscale.stable_window = Duration::from_secs(rng.u64(1..8));
     spec.autoscale.panic_window = spec.autoscale.stable_window / 4;
     spec.autoscale.idle = Duration::from_millis(rng.u64(0..3000));
+    spec.autoscale.freeze_after =
+        rng.bool().then(|| Duration::from_millis(rng.u64(0..3000)).min(spec.autoscale.idle));
+    spec.autoscale.remove_after = Duration::from_millis(*rng.choice(&[0, 500, 5000]).unwrap());
+    spec.autoscale.warm_pool = rng.u32(0..3);
     spec
 }
 

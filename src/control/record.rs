@@ -2,11 +2,16 @@
 //!
 //! It belongs to its app for as long as that is served, so its counts survive every reload and go with the app.
 
-use std::sync::OnceLock;
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use crate::app::histogram::{Histogram, Times};
+use crate::app::waking::{Tier, Waking};
+
+/// How many wakes are remembered.
+const LAST: usize = 100;
 
 /// What a decision changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,13 +85,18 @@ pub enum Phase {
     Create,
     /// Until the runtime's start call had returned.
     Start,
-    /// Until the replica answered.
+    /// Until the replica answered, less what is below.
+    Application,
+    /// Of that, how long it was not looked whether it does.
     Probe,
+    /// From there to the head of the first answer, for who had waited; it is no part of the whole.
+    Response,
 }
 
 impl Phase {
     /// All of them, in their order.
-    pub const ALL: [Self; 4] = [Self::Queue, Self::Create, Self::Start, Self::Probe];
+    pub const ALL: [Self; 6] =
+        [Self::Queue, Self::Create, Self::Start, Self::Application, Self::Probe, Self::Response];
 
     /// For people.
     #[must_use]
@@ -95,7 +105,9 @@ impl Phase {
             Self::Queue => "queue",
             Self::Create => "create",
             Self::Start => "start",
+            Self::Application => "application",
             Self::Probe => "probe",
+            Self::Response => "response",
         }
     }
 }
@@ -105,8 +117,11 @@ impl Phase {
 pub struct Record {
     decisions: [AtomicU64; Verdict::ALL.len()],
     starts: [AtomicU64; Outcome::ALL.len()],
+    wakes: [AtomicU64; Tier::ALL.len()],
     /// Made by the first cold start: most of many apps may never have one.
     cold: OnceLock<Box<Cold>>,
+    /// The last wakes, oldest first.
+    last: Mutex<VecDeque<Arc<Waking>>>,
 }
 
 /// The cold starts of one app.
@@ -134,6 +149,33 @@ impl Record {
         for (phase, time) in phases {
             cold.phases[*phase as usize].record(*time);
         }
+    }
+
+    /// An app that was out takes requests again.
+    pub fn woken(&self, waking: Arc<Waking>) {
+        self.wakes[waking.from as usize].fetch_add(1, Ordering::Relaxed);
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.len() == LAST {
+            last.pop_front();
+        }
+        last.push_back(waking);
+    }
+
+    /// The first who had waited for a cold start has an answer, so long after it was ready.
+    pub fn first_response(&self, time: Duration) {
+        self.cold.get_or_init(Box::default).phases[Phase::Response as usize].record(time);
+    }
+
+    /// Wakes so far, by what they began with.
+    #[must_use]
+    pub fn wakes(&self, from: Tier) -> u64 {
+        self.wakes[from as usize].load(Ordering::Relaxed)
+    }
+
+    /// The last hundred wakes, oldest first.
+    #[must_use]
+    pub fn last_wakes(&self) -> Vec<Arc<Waking>> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
     }
 
     /// Decisions so far.
@@ -181,6 +223,6 @@ mod tests {
         record.cold_start(2 * second, &[(Phase::Queue, second), (Phase::Probe, second)]);
         assert_eq!(record.cold_starts().map(|times| (times.count(), times.sum)), Some((1, 2 * second)));
         let known = Phase::ALL.map(|phase| record.cold_start_phase(phase).map(|times| times.sum));
-        assert_eq!(known, [Some(second), None, None, Some(second)]);
+        assert_eq!(known, [Some(second), None, None, None, Some(second), None]);
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::app::clock::Millis;
 use crate::app::replica::Replica;
 use crate::control::observe::Lit;
 use crate::runtime::Revision;
@@ -19,6 +20,12 @@ pub struct Status {
     pub starting: u32,
     /// Replicas on the way out.
     pub draining: u32,
+    /// Replicas that are paused.
+    pub frozen: u32,
+    /// Since when the one of those that has rested longest has had nothing to do.
+    pub frozen_since: Option<Millis>,
+    /// Replicas that are stopped and kept.
+    pub stopped: u32,
     /// Those that run, for what they are doing at the moment of reading.
     pub running: Vec<Arc<Replica>>,
     /// What is run; `None` until it is known.

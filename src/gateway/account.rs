@@ -1,6 +1,7 @@
 //! The account of one exchange: settled once, when the exchange has ended, however it came to that. A request
 //! whose client leaves, and whose handler is dropped, is counted like any other.
 
+use std::cell::Cell;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -35,6 +36,8 @@ pub struct Account {
     status: Option<StatusCode>,
     /// Who broke the answer off, should it end now.
     cut: Option<Cut>,
+    /// Whether its request was in the hold queue.
+    waited: Cell<bool>,
     /// What the access log will say of it, and where.
     line: Option<(Box<Entry>, Rc<Journal>)>,
 }
@@ -43,7 +46,15 @@ impl Account {
     /// An exchange that begins now.
     #[must_use]
     pub fn open(client: Arc<Client>, tally: Rc<Writer>) -> Self {
-        Self { client, tally, started: Instant::now(), status: None, cut: None, line: None }
+        Self {
+            client,
+            tally,
+            started: Instant::now(),
+            status: None,
+            cut: None,
+            waited: Cell::new(false),
+            line: None,
+        }
     }
 
     /// Its request is to have a line in the access log.
@@ -81,7 +92,14 @@ impl Account {
     /// Its request waits from `since` until the guard is dropped.
     #[must_use]
     pub fn hold(&self, since: Instant) -> Held<'_> {
+        self.waited.set(true);
         Held { account: self, since }
+    }
+
+    /// Whether its request was in the hold queue.
+    #[must_use]
+    pub fn has_waited(&self) -> bool {
+        self.waited.get()
     }
 
     /// An answer begins.

@@ -204,6 +204,12 @@ async fn pass_on(
     // What was asked for may have been a list.
     let speaks_websocket = switching && head.headers.get(UPGRADE).is_some_and(is_websocket);
     headers::prepare_response(&mut head.headers, switching);
+    if account.has_waited()
+        && let Some(waking) = lease.waited_for().answered_who_waited(account.started())
+        && spec.server_timing
+    {
+        head.headers.append("server-timing", waking.server_timing());
+    }
     rules::apply(&spec.headers.response, &mut head.headers);
     tie.keep(&mut head.headers, &spec.name, lease.replica(), &worker.secret);
     // In which one the client is answered is for its connection to say.

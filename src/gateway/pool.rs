@@ -253,6 +253,12 @@ impl Lease {
         &self.claim.app().name
     }
 
+    /// The app whose answer it is, which its request may have waited for.
+    #[must_use]
+    pub fn waited_for(&self) -> &App {
+        self.claim.app()
+    }
+
     /// Whose answer it is, among the app's replicas.
     #[must_use]
     pub fn replica(&self) -> &Replica {

@@ -28,7 +28,7 @@ use self::process::{ProcessRuntime, ProcessSettings};
 use crate::config::spec::{HealthSpec, ProxySpec, RuntimeKind, Workload};
 
 pub use identity::Identity;
-pub use reach::Unreached;
+pub use reach::{Proof, Unreached};
 
 /// Tells a replica where its app's workspace is, unless its `env` says something else.
 const WORKSPACE_VARIABLE: &str = "JCLOUD_WORKSPACE";
@@ -70,6 +70,32 @@ pub trait Runtime: Send + Sync + 'static {
     /// SIGTERM, `grace`, SIGKILL; then nothing of it is left. A replica that is gone already is a success.
     fn stop<'a>(&'a self, id: &'a ReplicaId, grace: Duration) -> Reply<'a, ()>;
 
+    /// Ends one like [`Self::stop`], and keeps what a start by `order`, which it was started by, begins with; gives what
+    /// that is known by. `None`: nothing is kept. Where it fails, what is left of the replica is for [`Self::stop`].
+    fn rest<'a>(
+        &'a self,
+        id: &'a ReplicaId,
+        order: &'a StartOrder,
+        grace: Duration,
+    ) -> Reply<'a, Option<ReplicaId>>;
+
+    /// Makes, and does not start, what a start by `order` begins with; gives what that is known by. `None`: there is no
+    /// such thing.
+    fn lay_out<'a>(&'a self, _order: &'a StartOrder) -> Reply<'a, Option<ReplicaId>> {
+        Box::pin(std::future::ready(Ok(None)))
+    }
+
+    /// Ends the boost that a start has given: from now on it may use so many thousandths of a core.
+    fn settle<'a>(&'a self, _id: &'a ReplicaId, _cpu_millis: u32) -> Reply<'a, ()> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    /// Takes its CPU away; it keeps its memory. One that is frozen already is a success.
+    fn freeze<'a>(&'a self, id: &'a ReplicaId) -> Reply<'a, ()>;
+
+    /// Gives its CPU back; resolves when it may run, not when it answers. One that is not frozen is a success.
+    fn thaw<'a>(&'a self, id: &'a ReplicaId) -> Reply<'a, ()>;
+
     /// Everything of this instance's that exists, running or not.
     fn list(&self) -> Reply<'_, Vec<Found>>;
 
@@ -96,13 +122,15 @@ pub trait Runtime: Send + Sync + 'static {
     /// What happens to replicas without our asking, from now on. The task behind it ends when the receiver is dropped.
     fn watch(&self) -> mpsc::Receiver<Event>;
 
-    /// Tries once whether a replica can be reached and, where `health` has a path, answers well.
+    /// Tries once whether a replica can be reached and, where `health` has a path, answers well; where it has none,
+    /// `proof` says what is enough.
     fn reach<'a>(
         &'a self,
         endpoint: &'a Endpoint,
         health: &'a HealthSpec,
+        proof: Proof,
     ) -> BoxFuture<'a, Result<(), Unreached>> {
-        Box::pin(reach::once(endpoint, health, "localhost"))
+        Box::pin(reach::once(endpoint, health, "localhost", proof))
     }
 
     /// Removes what earlier revisions have left behind and nothing runs on any more: images of builds before. What
@@ -150,6 +178,10 @@ pub struct StartOrder {
     pub revision: Arc<Revision>,
     /// Which of the app's replicas; the name is made from it, so no two that live have the same.
     pub index: u32,
+    /// Whether somebody waits for it: it goes before those that are only to be there in time.
+    pub awaited: bool,
+    /// Thousandths of a core that it may use until [`Runtime::settle`], where that is more than its revision's.
+    pub boost_millis: u32,
 }
 
 /// A replica whose start call has returned.
@@ -161,6 +193,8 @@ pub struct Started {
     pub endpoint: Endpoint,
     /// How much of the call it took until the replica existed, for a runtime that makes it before it starts it.
     pub created: Option<Duration>,
+    /// Whether it was there from a time before, and not made for this start: it may have ended once already.
+    pub kept: bool,
 }
 
 /// Where a replica's requests go. What is spoken there is the app's to say, not the replica's.
@@ -217,6 +251,8 @@ pub struct Found {
 pub enum Status {
     /// It runs.
     Running(Endpoint),
+    /// It has been started, and is given no CPU.
+    Frozen(Endpoint),
     /// It exists but does not run.
     Exited(Exit),
     /// There is no such replica.
@@ -235,6 +271,13 @@ pub struct Exit {
 impl Exit {
     /// One of which nothing is known.
     pub(crate) const UNKNOWN: Self = Self { code: None, out_of_memory: false };
+
+    /// Whether it may have been told to end, or never ran: nothing says that it would end again if it were started.
+    #[must_use]
+    pub fn is_orderly(&self) -> bool {
+        // 128 + SIGKILL, 128 + SIGTERM.
+        !self.out_of_memory && matches!(self.code, None | Some(0 | 137 | 143))
+    }
 
     /// What happened, `when` it did, and what to do about it where that is known.
     #[must_use]
@@ -312,6 +355,8 @@ pub enum Event {
 pub enum Change {
     /// It ended.
     Exited(Exit),
+    /// Its CPU was taken away, or given back, by us or by somebody else.
+    Paused,
     /// Its HEALTHCHECK failed.
     Unhealthy,
     /// Its HEALTHCHECK passed again.
@@ -336,6 +381,9 @@ pub enum RuntimeError {
     /// The engine did not answer in time; what became of the call is unknown.
     #[error("{0}")]
     TimedOut(String),
+    /// What was kept of a replica has ended again at once, and is removed; a new one may do better.
+    #[error("{0}")]
+    Stale(Exit),
     /// The replica ended before the call had returned.
     #[error("{exit}")]
     Exited {

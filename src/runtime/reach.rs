@@ -8,7 +8,7 @@ use http::{Request, StatusCode, Uri};
 use http_body_util::Empty;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::config::spec::HealthSpec;
@@ -16,6 +16,15 @@ use crate::runtime::{Address, Endpoint, unix};
 
 /// What a check calls itself.
 const AGENT: &str = "pilotlight-probe";
+
+/// What shows that a replica is there, where its app has no path to ask for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Proof {
+    /// That it can be connected to.
+    Connection,
+    /// That it answers something. Of one that is frozen the kernel accepts connections all the same.
+    Answer,
+}
 
 /// Why a replica was not reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,8 +45,13 @@ impl From<String> for Unreached {
 ///
 /// # Errors
 /// See [`Unreached`].
-pub async fn once(endpoint: &Endpoint, health: &HealthSpec, host: &str) -> Result<(), Unreached> {
-    tokio::time::timeout(health.timeout, attempt(endpoint, health, host)).await.unwrap_or_else(|_| {
+pub async fn once(
+    endpoint: &Endpoint,
+    health: &HealthSpec,
+    host: &str,
+    proof: Proof,
+) -> Result<(), Unreached> {
+    tokio::time::timeout(health.timeout, attempt(endpoint, health, host, proof)).await.unwrap_or_else(|_| {
         Err(format!("no answer from {} in {:?}", told(&endpoint.address), health.timeout).into())
     })
 }
@@ -69,15 +83,24 @@ fn told(address: &Address) -> String {
     }
 }
 
-async fn attempt(endpoint: &Endpoint, health: &HealthSpec, host: &str) -> Result<(), Unreached> {
+async fn attempt(
+    endpoint: &Endpoint,
+    health: &HealthSpec,
+    host: &str,
+    proof: Proof,
+) -> Result<(), Unreached> {
     let refused = |error: io::Error| {
         let ours = !is_replicas(&error);
         let what = if ours { "cannot connect to" } else { "nothing listens at" };
         Unreached { why: format!("{what} {}: {error}", told(&endpoint.address)), ours }
     };
     match &endpoint.address {
-        Address::Tcp(address) => ask(TcpStream::connect(address).await.map_err(refused)?, health, host).await,
-        Address::Unix(socket) => ask(unix::connect(socket).await.map_err(refused)?, health, host).await,
+        Address::Tcp(address) => {
+            ask(TcpStream::connect(address).await.map_err(refused)?, health, host, proof).await
+        }
+        Address::Unix(socket) => {
+            ask(unix::connect(socket).await.map_err(refused)?, health, host, proof).await
+        }
     }
 }
 
@@ -85,8 +108,11 @@ async fn ask(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     health: &HealthSpec,
     host: &str,
+    proof: Proof,
 ) -> Result<(), Unreached> {
-    let Some(path) = health.path.as_deref() else { return Ok(()) };
+    let Some(path) = health.path.as_deref() else {
+        return if proof == Proof::Answer { says_anything(stream, host).await } else { Ok(()) };
+    };
     let bad = |error: &dyn std::fmt::Display| Unreached::from(format!("GET {path}: {error}"));
     let status =
         if health.http2 { ask_http2(stream, path, host).await } else { ask_http1(stream, path, host).await };
@@ -94,6 +120,17 @@ async fn ask(
         status if status.is_success() || status.is_redirection() => Ok(()),
         status => Err(bad(&format_args!("{status}; {}", advice(status)))),
     }
+}
+
+/// Whether the app does anything at all: whatever it answers, even by hanging up, it has read what it was sent. `OPTIONS *`
+/// is about the server and no resource of it (RFC 9110, 9.3.7), and to one that speaks something else it is nonsense.
+async fn says_anything(mut stream: impl AsyncRead + AsyncWrite + Unpin, host: &str) -> Result<(), Unreached> {
+    let question =
+        format!("OPTIONS * HTTP/1.1\r\nHost: {host}\r\nUser-Agent: {AGENT}\r\nConnection: close\r\n\r\n");
+    if stream.write_all(question.as_bytes()).await.is_ok() {
+        let _end_or_bytes = stream.read(&mut [0]).await;
+    }
+    Ok(())
 }
 
 /// What goes wrong with a check that has reached somebody.
@@ -151,7 +188,6 @@ fn advice(status: StatusCode) -> &'static str {
 mod tests {
     use super::*;
     use std::time::Duration;
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
 
     #[tokio::test]
@@ -161,9 +197,47 @@ mod tests {
         let timeout = Duration::from_secs(30);
         let health =
             HealthSpec { http2: false, path: None, interval: timeout, timeout, start_timeout: timeout };
-        let unreached = once(&endpoint, &health, "a").await.unwrap_err();
+        let unreached = once(&endpoint, &health, "a", Proof::Connection).await.unwrap_err();
         assert!(!unreached.ours);
         assert_eq!(unreached.why, "nothing listens at its socket: No such file or directory (os error 2)");
+    }
+
+    /// A socket takes connections and bytes whoever is asleep behind it; what an app does itself is an answer.
+    #[tokio::test]
+    async fn only_what_an_app_does_itself_is_an_answer() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let endpoint = Endpoint { address: Address::Tcp(listener.local_addr().unwrap()) };
+        let within = |timeout| HealthSpec {
+            http2: false,
+            path: None,
+            interval: timeout,
+            timeout,
+            start_timeout: timeout,
+        };
+        let (health, impatient) = (within(Duration::from_secs(30)), within(Duration::from_millis(50)));
+        assert_eq!(once(&endpoint, &health, "a", Proof::Connection).await, Ok(()));
+        assert!(once(&endpoint, &impatient, "a", Proof::Answer).await.is_err(), "nobody accepts");
+        for answer in ["HTTP/1.1 501 Not Implemented\r\n\r\n", "\0\0\x12\x04", ""] {
+            let serving = async {
+                loop {
+                    // Some of those in the queue have left.
+                    let (mut stream, _) = listener.accept().await.unwrap();
+                    let mut head = [0; 1024];
+                    if stream
+                        .read(&mut head)
+                        .await
+                        .is_ok_and(|length| head[..length].starts_with(b"OPTIONS * "))
+                    {
+                        let _sent = stream.write_all(answer.as_bytes()).await;
+                    }
+                }
+            };
+            let asked = tokio::select! {
+                asked = once(&endpoint, &health, "a", Proof::Answer) => asked,
+                () = serving => unreachable!("it goes on"),
+            };
+            assert_eq!(asked, Ok(()), "{answer:?}");
+        }
     }
 
     /// As a server does that closes each connection behind its answer.
@@ -181,7 +255,7 @@ mod tests {
         let (path, timeout) = (Some("/health".to_owned()), Duration::from_secs(30));
         let health = HealthSpec { http2: false, path, interval: timeout, timeout, start_timeout: timeout };
         for _ in 0..20 {
-            assert_eq!(once(&endpoint, &health, "a").await, Ok(()));
+            assert_eq!(once(&endpoint, &health, "a", Proof::Connection).await, Ok(()));
         }
     }
 }

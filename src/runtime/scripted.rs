@@ -11,7 +11,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::mpsc;
 
 use super::{
-    Address, Change, Endpoint, Event, Exit, Found, MemoryUse, ReplicaId, Reply, Revision, Runtime,
+    Address, Change, Endpoint, Event, Exit, Found, MemoryUse, Proof, ReplicaId, Reply, Revision, Runtime,
     RuntimeError, StartOrder, Started, Status, Unreached,
 };
 use crate::config::spec::{HealthSpec, Workload};
@@ -35,6 +35,12 @@ pub(crate) struct World {
     pub(crate) preparing: Duration,
     /// Of the start calls to come, how many fail.
     pub(crate) failing_starts: u32,
+    /// Whether no call comes through.
+    pub(crate) unreachable: bool,
+    /// Whether what is stopped can be kept; at random where nothing is said.
+    pub(crate) keeps: Option<bool>,
+    /// Whether what was kept ends at once when it is started.
+    pub(crate) kept_in_vain: bool,
     /// Whether what is started from now on fails its checks.
     pub(crate) born_sick: bool,
     /// Index and revision of each start call under way.
@@ -49,7 +55,7 @@ pub(crate) struct World {
 pub(crate) struct Scene {
     pub(crate) index: u32,
     pub(crate) revision: String,
-    pub(crate) runs: bool,
+    pub(crate) life: Life,
     /// Its stop call has begun.
     pub(crate) stopping: bool,
     /// Requests that use it.
@@ -57,6 +63,28 @@ pub(crate) struct Scene {
     /// It fails its checks.
     pub(crate) sick: bool,
     ready_at: tokio::time::Instant,
+}
+
+/// What a replica is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Life {
+    Running,
+    /// It has been started, and is given no CPU.
+    Frozen,
+    /// It does not run, and is kept to be started again.
+    Kept,
+    Ended,
+}
+
+impl Scene {
+    /// Whether it has been started and has not ended.
+    fn runs(&self) -> bool {
+        matches!(self.life, Life::Running | Life::Frozen)
+    }
+
+    fn running(index: u32, revision: String, sick: bool, ready_at: tokio::time::Instant) -> Self {
+        Self { index, revision, life: Life::Running, stopping: false, open: 0, sick, ready_at }
+    }
 }
 
 impl Scripted {
@@ -69,6 +97,9 @@ impl Scripted {
             boot: None,
             preparing: Duration::ZERO,
             failing_starts: 0,
+            unreachable: false,
+            keeps: None,
+            kept_in_vain: false,
             born_sick: false,
             starting: BTreeSet::new(),
             replicas: BTreeMap::new(),
@@ -88,16 +119,17 @@ impl Scripted {
         world.next_port += 1;
         let ready_at = tokio::time::Instant::now();
         let revision = revision.to_owned();
-        let scene = Scene { index, revision, runs: true, stopping: false, open: 0, sick: false, ready_at };
+        let scene = Scene::running(index, revision, false, ready_at);
         world.replicas.insert(port, scene);
     }
 
     /// A request begins to use a replica; false: nothing listens there.
     pub(crate) fn enter(&self, address: &Address) -> bool {
         let mut world = self.world();
-        let scene = world.replicas.get_mut(&port(address)).filter(|scene| scene.runs);
+        let scene = world.replicas.get_mut(&port(address)).filter(|scene| scene.runs());
         if let Some(scene) = &scene {
             assert!(!scene.stopping, "a claim on a replica that is being stopped: {scene:?}");
+            assert!(scene.life != Life::Frozen, "a claim on a replica that is frozen: {scene:?}");
         }
         scene.map(|scene| scene.open += 1).is_some()
     }
@@ -105,7 +137,7 @@ impl Scripted {
     /// It has ended; false: the replica died under it.
     pub(crate) fn leave(&self, address: &Address) -> bool {
         let mut world = self.world();
-        let scene = world.replicas.get_mut(&port(address)).filter(|scene| scene.runs);
+        let scene = world.replicas.get_mut(&port(address)).filter(|scene| scene.runs());
         scene.map(|scene| scene.open -= 1).is_some()
     }
 
@@ -113,9 +145,17 @@ impl Scripted {
     pub(crate) fn kill_one(&self) {
         let mut world = self.world();
         let running: Vec<u16> =
-            world.replicas.iter().filter(|(_, scene)| scene.runs).map(|(port, _)| *port).collect();
+            world.replicas.iter().filter(|(_, scene)| scene.runs()).map(|(port, _)| *port).collect();
         let Some(port) = world.rng.choice(running) else { return };
         world.end(port);
+    }
+
+    /// News of an end that was long ago.
+    pub(crate) fn tell_of_an_end(&self) {
+        let world = self.world();
+        let (Some(port), Some(events)) = (world.replicas.keys().next(), &world.events) else { return };
+        let change = Change::Exited(Exit { code: Some(143), out_of_memory: false });
+        let _full = events.try_send(Event::Changed { id: id(*port), app: "app".into(), change });
     }
 
     /// Asks the control plane to look at everything.
@@ -132,7 +172,8 @@ impl Scripted {
             let slowest = u64::try_from(world.slowest.as_millis()).unwrap();
             let time = Duration::from_millis(world.rng.u64(0..=slowest));
             let faults = world.faults;
-            (time, (world.rng.u32(0..1000) < faults).then(|| world.rng.u8(0..4)))
+            let fault = (world.rng.u32(0..1000) < faults).then(|| world.rng.u8(0..4));
+            (time, if world.unreachable { Some(0) } else { fault })
         };
         tokio::time::sleep(time).await;
         match fault {
@@ -145,12 +186,33 @@ impl Scripted {
     }
 }
 
+impl Scripted {
+    /// Takes a replica's CPU away or gives it back. A call that timed out has done so or not.
+    async fn set_frozen(&self, port: u16, frozen: bool) -> Result<(), RuntimeError> {
+        let called = self.call().await;
+        let mut world = self.world();
+        let done = match &called {
+            Ok(()) => true,
+            Err(RuntimeError::TimedOut(_)) => world.rng.bool(),
+            Err(_) => false,
+        };
+        match world.replicas.get_mut(&port).filter(|scene| scene.runs()) {
+            Some(scene) if done => scene.life = if frozen { Life::Frozen } else { Life::Running },
+            Some(_) | None => {}
+        }
+        match world.replicas.get(&port) {
+            Some(scene) if scene.runs() => called,
+            _ => Err(RuntimeError::Refused("scripted: it does not run".into())),
+        }
+    }
+}
+
 impl World {
     fn end(&mut self, port: u16) {
         let lost = self.lost_events;
         let heard = self.rng.u32(0..1000) >= lost;
         let Some(scene) = self.replicas.get_mut(&port) else { return };
-        scene.runs = false;
+        scene.life = Life::Ended;
         let change = Change::Exited(Exit { code: Some(137), out_of_memory: false });
         let event = Event::Changed { id: id(port), app: "app".into(), change };
         if let Some(events) = self.events.as_ref().filter(|_| heard) {
@@ -181,8 +243,12 @@ fn endpoint(port: u16) -> Endpoint {
 fn status(port: u16, scene: Option<&Scene>) -> Status {
     match scene {
         None => Status::Gone,
-        Some(scene) if scene.runs => Status::Running(endpoint(port)),
-        Some(_) => Status::Exited(Exit { code: Some(137), out_of_memory: false }),
+        Some(scene) => match scene.life {
+            Life::Running => Status::Running(endpoint(port)),
+            Life::Frozen => Status::Frozen(endpoint(port)),
+            Life::Kept => Status::Exited(Exit { code: Some(143), out_of_memory: false }),
+            Life::Ended => Status::Exited(Exit { code: Some(137), out_of_memory: false }),
+        },
     }
 }
 
@@ -223,25 +289,35 @@ impl Runtime for Scripted {
             };
             if done {
                 let same = |scene: &Scene| scene.index == name.0 && scene.revision == name.1;
-                world.replicas.retain(|_, scene| !same(scene) || scene.runs);
-                let there = world.replicas.iter().find(|(_, scene)| same(scene));
+                world.replicas.retain(|_, scene| !same(scene) || scene.life != Life::Ended);
+                let delay = Duration::from_millis(world.rng.u64(0..300));
+                let ready_at = tokio::time::Instant::now() + world.boot.unwrap_or(delay);
+                let (sick, in_vain) = (world.born_sick, world.kept_in_vain);
+                let mut was_there = false;
+                let there = world.replicas.iter_mut().find(|(_, scene)| same(scene));
                 let port = if let Some((port, scene)) = there {
                     assert!(!scene.stopping, "started under a name that is being stopped");
+                    was_there = true;
+                    if scene.life == Life::Kept {
+                        *scene = Scene::running(name.0, name.1, sick, ready_at);
+                        if in_vain {
+                            scene.life = Life::Ended;
+                        }
+                    }
                     *port
                 } else {
                     let port = world.next_port;
                     world.next_port += 1;
-                    let delay = Duration::from_millis(world.rng.u64(0..300));
-                    let delay = world.boot.unwrap_or(delay);
-                    let ready_at = tokio::time::Instant::now() + delay;
-                    let (index, revision) = name;
-                    let (runs, stopping, open, sick) = (true, false, 0, world.born_sick);
-                    let scene = Scene { index, revision, runs, stopping, open, sick, ready_at };
-                    world.replicas.insert(port, scene);
+                    world.replicas.insert(port, Scene::running(name.0, name.1, sick, ready_at));
                     port
                 };
                 if failed.is_none() {
-                    return Ok(Started { id: id(port), endpoint: endpoint(port), created: None });
+                    return Ok(Started {
+                        id: id(port),
+                        endpoint: endpoint(port),
+                        created: None,
+                        kept: was_there,
+                    });
                 }
             }
             Err(failed.expect("else it was started"))
@@ -252,7 +328,7 @@ impl Runtime for Scripted {
         Box::pin(async move {
             let port = port_of(id);
             if let Some(scene) = self.world().replicas.get_mut(&port) {
-                assert!(scene.open == 0 || !scene.runs, "stopped while in use: {scene:?}");
+                assert!(scene.open == 0 || !scene.runs(), "stopped while in use: {scene:?}");
                 scene.stopping = true;
             }
             let called = self.call().await;
@@ -267,6 +343,70 @@ impl Runtime for Scripted {
             }
             called
         })
+    }
+
+    fn rest<'a>(&'a self, id: &'a ReplicaId, _: &'a StartOrder, _: Duration) -> Reply<'a, Option<ReplicaId>> {
+        Box::pin(async move {
+            let port = port_of(id);
+            if let Some(scene) = self.world().replicas.get_mut(&port) {
+                assert!(scene.open == 0 || !scene.runs(), "stopped while in use: {scene:?}");
+                scene.stopping = true;
+            }
+            let called = self.call().await;
+            let mut world = self.world();
+            let keeps = world.rng.u8(0..4) > 0;
+            let keeps = world.keeps.unwrap_or(keeps);
+            if called.is_ok() && !keeps {
+                world.replicas.remove(&port);
+            }
+            let Some(scene) = world.replicas.get_mut(&port) else { return called.map(|()| None) };
+            scene.stopping = false;
+            called?;
+            scene.life = Life::Kept;
+            // An engine tells of it, and may be slow to.
+            let (late, events) = (world.rng.u64(0..1500), world.events.clone());
+            drop(world);
+            let change = Change::Exited(Exit { code: Some(143), out_of_memory: false });
+            let event = Event::Changed { id: id.clone(), app: "app".into(), change };
+            tokio::spawn(async move {
+                tokio::time::sleep(Duration::from_millis(late)).await;
+                if let Some(events) = events {
+                    let _full = events.try_send(event);
+                }
+            });
+            Ok(Some(id.clone()))
+        })
+    }
+
+    fn lay_out<'a>(&'a self, order: &'a StartOrder) -> Reply<'a, Option<ReplicaId>> {
+        Box::pin(async move {
+            self.call().await?;
+            let mut world = self.world();
+            let keeps = world.rng.bool();
+            if !world.keeps.unwrap_or(keeps) {
+                return Ok(None);
+            }
+            let (index, revision) = (order.index, order.revision.hash.clone());
+            let there =
+                world.replicas.values().any(|scene| (scene.index, &scene.revision) == (index, &revision));
+            assert!(!there, "laid out under a name that is taken");
+            let port = world.next_port;
+            world.next_port += 1;
+            let scene = Scene::running(index, revision, false, tokio::time::Instant::now());
+            world.replicas.insert(port, Scene { life: Life::Kept, ..scene });
+            Ok(Some(id(port)))
+        })
+    }
+
+    fn freeze<'a>(&'a self, id: &'a ReplicaId) -> Reply<'a, ()> {
+        if let Some(scene) = self.world().replicas.get(&port_of(id)) {
+            assert!(scene.open == 0 || !scene.runs(), "frozen while in use: {scene:?}");
+        }
+        Box::pin(self.set_frozen(port_of(id), true))
+    }
+
+    fn thaw<'a>(&'a self, id: &'a ReplicaId) -> Reply<'a, ()> {
+        Box::pin(self.set_frozen(port_of(id), false))
     }
 
     fn list(&self) -> Reply<'_, Vec<Found>> {
@@ -314,12 +454,17 @@ impl Runtime for Scripted {
         &'a self,
         endpoint: &'a Endpoint,
         _: &'a HealthSpec,
+        proof: Proof,
     ) -> BoxFuture<'a, Result<(), Unreached>> {
         Box::pin(async move {
             let world = self.world();
             let now = tokio::time::Instant::now();
             match world.replicas.get(&port(&endpoint.address)) {
-                Some(scene) if scene.runs && !scene.sick && now >= scene.ready_at => Ok(()),
+                // Its kernel accepts connections all the same.
+                Some(scene) if scene.life == Life::Frozen && proof == Proof::Answer => {
+                    Err("no answer".to_owned().into())
+                }
+                Some(scene) if scene.runs() && !scene.sick && now >= scene.ready_at => Ok(()),
                 _ => Err("nothing listens".to_owned().into()),
             }
         })

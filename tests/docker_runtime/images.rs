@@ -44,7 +44,13 @@ async fn a_folder_is_built_without_what_it_ignores() {
 
     let mut events = lab.runtime.watch();
     crate::lab::wait_for_resync(&mut events).await;
-    let order = pilotlight::runtime::StartOrder { app: "web".into(), revision: Arc::new(revision), index: 0 };
+    let order = pilotlight::runtime::StartOrder {
+        app: "web".into(),
+        revision: Arc::new(revision),
+        index: 0,
+        awaited: true,
+        boost_millis: 0,
+    };
     let started = lab.runtime.start(&order).await.unwrap();
     wait_until_listening(&started.endpoint).await;
     let files = lab.runtime.tail(&started.id, 100).await.unwrap();

@@ -63,7 +63,13 @@ impl Lab {
 
     pub(crate) async fn order(&self, workload: Workload) -> StartOrder {
         let revision: Revision = self.runtime.prepare("web", &Arc::new(workload)).await.unwrap();
-        StartOrder { app: "web".into(), revision: Arc::new(revision), index: 0 }
+        StartOrder {
+            app: "web".into(),
+            revision: Arc::new(revision),
+            index: 0,
+            awaited: true,
+            boost_millis: 0,
+        }
     }
 
     /// One replica that has answered: it runs, and listens.

@@ -64,7 +64,7 @@ async fn a_second_start_finds_the_first() {
     assert_eq!(lab.runtime.status(&first.id).await.unwrap(), Status::Gone);
 
     docker(&["pause", &after_kill.id.0]);
-    assert!(matches!(lab.runtime.status(&after_kill.id).await.unwrap(), Status::Exited(_)));
+    assert!(matches!(lab.runtime.status(&after_kill.id).await.unwrap(), Status::Frozen(_)));
     let after_pause = lab.runtime.start(&order).await.unwrap();
     assert_ne!(after_pause.id, after_kill.id, "one that cannot serve is made anew");
     wait_until_listening(&after_pause.endpoint).await;

@@ -152,7 +152,7 @@ fn order(lab: &Lab) -> StartOrder {
         port: 7000,
         cpu_millis: 1000,
     };
-    StartOrder { app: "web".into(), revision: Arc::new(revision), index: 0 }
+    StartOrder { app: "web".into(), revision: Arc::new(revision), index: 0, awaited: true, boost_millis: 0 }
 }
 
 #[tokio::test]

@@ -34,7 +34,7 @@ async fn cold_warm_and_out_again() {
         ("pilotlight_cold_start_duration_seconds_count{app=\"app\"}", 1.0),
         ("pilotlight_cold_start_phase_duration_seconds_count{app=\"app\",phase=\"queue\"}", 1.0),
         ("pilotlight_cold_start_phase_duration_seconds_count{app=\"app\",phase=\"start\"}", 1.0),
-        ("pilotlight_cold_start_phase_duration_seconds_bucket{app=\"app\",phase=\"probe\",le=\"0.25\"}", 0.0),
+        ("pilotlight_cold_start_phase_duration_seconds_bucket{app=\"app\",phase=\"application\",le=\"0.25\"}", 0.0),
         ("pilotlight_replica_starts_total{app=\"app\",outcome=\"ready\"}", 1.0),
         ("pilotlight_decisions_total{app=\"app\",kind=\"up\"}", 1.0),
     ]);

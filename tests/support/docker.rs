@@ -85,10 +85,24 @@ pub(crate) async fn containers(label: &str) -> Vec<Container> {
     found
 }
 
-/// The replicas of one proxy that exist, running or not.
+/// The replicas of one proxy that were started and have not ended, paused or not.
 pub(crate) async fn replicas(instance: &str) -> Vec<Container> {
+    let mut found = all_replicas(instance).await;
+    found.retain(|container| !matches!(container.state(), "created" | "exited"));
+    found
+}
+
+/// The replicas of one proxy that exist, those included that are kept and do not run.
+pub(crate) async fn all_replicas(instance: &str) -> Vec<Container> {
     let mut found = containers(&format!("pilotlight.instance={instance}")).await;
     found.retain(|container| !container.label("pilotlight.replica").is_empty());
+    found
+}
+
+/// The containers of one proxy that hold a network for a replica.
+pub(crate) async fn sandboxes(instance: &str) -> Vec<Container> {
+    let mut found = containers(&format!("pilotlight.instance={instance}")).await;
+    found.retain(|container| !container.label("pilotlight.sandbox").is_empty());
     found
 }
 

@@ -11,6 +11,7 @@ use prometheus_client::registry::Unit;
 
 use crate::app::histogram::{BOUNDS, Times};
 use crate::app::tally::{Again, Closing, Counts, Cut, Refusal, STATUSES, Tally};
+use crate::app::waking::Tier;
 use crate::control::record::{Outcome, Phase, Verdict};
 use crate::control::status::Status;
 use crate::control::{Board, View};
@@ -45,7 +46,8 @@ impl Collector for Apps {
         retries(&mut encoder, &counted)?;
         moment(&mut encoder, &seen)?;
         supervisors(&mut encoder, &seen)?;
-        cold_starts(&mut encoder, &seen)
+        cold_starts(&mut encoder, &seen)?;
+        wakes(&mut encoder, &seen)
     }
 }
 
@@ -148,11 +150,13 @@ fn moment(encoder: &mut DescriptorEncoder, seen: &[Seen<'_>]) -> fmt::Result {
     gauges("requests_in_flight", help, &|app| app.status.in_flight().into())?;
     gauges("requests_held", "Requests in the hold queue now.", &|app| app.view.app.held() as u64)?;
     gauges("replicas_desired", "Replicas that the autoscaler wants.", &|app| app.status.desired.into())?;
-    let help = "Replicas by state: starting, ready (takes requests), draining (ends what it has, or is being stopped).";
+    let help = "Replicas by state: starting, ready (takes requests), draining (ends what it has, or is being stopped), \
+                frozen (has its memory and no CPU), stopped (is kept, and does not run).";
     let mut family = encoder.encode_descriptor("replicas", help, None, MetricType::Gauge)?;
     for app in seen {
-        let Status { starting, ready, draining, .. } = *app.status;
-        for (state, count) in [("starting", starting), ("ready", ready), ("draining", draining)] {
+        let Status { starting, ready, draining, frozen, stopped, .. } = *app.status;
+        let states = [("starting", starting), ("ready", ready), ("draining", draining)];
+        for (state, count) in states.into_iter().chain([("frozen", frozen), ("stopped", stopped)]) {
             gauge(&mut family, &[("app", app.name()), ("state", state)], count.into())?;
         }
     }
@@ -191,13 +195,27 @@ fn cold_starts(encoder: &mut DescriptorEncoder, seen: &[Seen<'_>]) -> fmt::Resul
         }
     }
     let help = "The same by phase: queue (until its start began: image, failed attempts), create (the container), start \
-                (the runtime's call), probe (until it answered).";
+                (the runtime's call), application (until it answered), probe (until that was noticed); and response, \
+                from there to the head of the first answer.";
     let mut family = encoder.encode_descriptor("cold_start_phase_duration", help, Some(unit), kind)?;
     for app in seen {
         for phase in Phase::ALL {
             if let Some(times) = app.view.record.cold_start_phase(phase) {
                 histogram(&mut family, &[("app", app.name()), ("phase", phase.name())], &times)?;
             }
+        }
+    }
+    Ok(())
+}
+
+fn wakes(encoder: &mut DescriptorEncoder, seen: &[Seen<'_>]) -> fmt::Result {
+    let help =
+        "Cold starts by what was left of the app: a frozen replica, a stopped one that was kept, nothing.";
+    let mut family = encoder.encode_descriptor("wakes", help, None, MetricType::Counter)?;
+    for app in seen.iter().filter(|app| app.view.record.cold_starts().is_some()) {
+        for from in Tier::ALL {
+            let count = app.view.record.wakes(from);
+            counter(&mut family, &[("app", app.name()), ("from", from.name())], count)?;
         }
     }
     Ok(())

@@ -126,7 +126,7 @@ async fn a_histogram_counts_upwards() {
 fn an_app_that_nobody_asked_for_has_few_series() {
     let text = text(vec![view("web")], traffic(), &runtime(), Format::Classic);
     let of_app = text.lines().filter(|line| line.contains("app=\"web\"")).count();
-    assert_eq!(of_app, 12, "{text}");
+    assert_eq!(of_app, 14, "{text}");
     assert!(!text.contains("app=\"\""), "and nobody asked for nothing: {text}");
 }
 

@@ -16,6 +16,9 @@ fn spec() -> AutoscaleSpec {
         stable_window: secs(60),
         panic_window: secs(6),
         idle: secs(60),
+        freeze_after: None,
+        remove_after: secs(24 * 60 * 60),
+        warm_pool: 0,
         idle_below: 0.0,
         scale_down_delay: Duration::ZERO,
     }

@@ -9,7 +9,7 @@ use crate::app::clock::Millis;
 use crate::app::replica::Replica;
 use crate::app::{Trouble, TroubleKind};
 use crate::control::probe;
-use crate::control::supervisor::slot::{Phase, Running, Slot, Starting, Unwell};
+use crate::control::supervisor::slot::{Owned, Phase, Running, Slot, Starting, Unwell};
 use crate::control::supervisor::tasks::{self, Launch, Report};
 use crate::control::supervisor::{Stage, Supervisor};
 use crate::runtime::{ReplicaId, Revision, RuntimeError, StartOrder};
@@ -21,6 +21,7 @@ impl Supervisor {
         let desired = usize::try_from(desired).unwrap_or(usize::MAX);
         if desired > live {
             let missing = desired - live - self.take_back(desired - live);
+            let missing = missing - self.recall(missing, now);
             self.start(self.missing_to_start(missing), now);
         } else {
             self.give_up(live - desired, desired == 0);
@@ -36,7 +37,7 @@ impl Supervisor {
     }
 
     /// Whether a slot is one of those that a decision counts: of the current revision, and well.
-    fn is_wanted(&self, slot: &Slot) -> bool {
+    pub(super) fn is_wanted(&self, slot: &Slot) -> bool {
         self.is_current(slot) && slot.is_well()
     }
 
@@ -74,32 +75,66 @@ impl Supervisor {
     }
 
     fn launch(&mut self, revision: &Arc<Revision>, now: Millis) {
-        // After a failure another index: what failed may still be in the way.
-        let mut free = self.setbacks.failures()..;
+        // One that was stopped starts faster than one that is not there yet.
+        let kept = self
+            .slots
+            .iter()
+            .position(|slot| matches!(slot.phase, Phase::Stopped { .. }) && slot.revision == revision.hash);
+        let index = match kept {
+            Some(at) => self.slots.swap_remove(at).index,
+            None => self.free_index(),
+        };
+        self.launch_at(self.order(revision, index), false, now);
+    }
+
+    /// One that no slot has. After a failure another than before: what failed may still be in the way.
+    pub(super) fn free_index(&self) -> u32 {
         let is_free =
             |index: &u32| !self.taken.contains(index) && self.slots.iter().all(|slot| slot.index != *index);
-        let index = free.find(is_free);
-        let index = index.expect("there are more numbers than replicas");
+        (self.setbacks.failures()..=u32::MAX).find(is_free).expect("there are more numbers than replicas")
+    }
+
+    /// Starts once more what was kept of a time before and has not come up: a new one, of which nobody was told that the
+    /// other has failed. Given up meanwhile, it is not started.
+    pub(super) fn start_afresh(&mut self, slot: u64, now: Millis) {
+        let Some(at) = self.slots.iter().position(|it| it.number == slot) else { return };
+        let Slot { index, revision, phase, .. } = self.slots.swap_remove(at);
+        let revision = self.revision.clone().filter(|current| current.hash == revision);
+        if let (Phase::Starting(_), Some(revision)) = (phase, revision) {
+            self.launch_at(self.order(&revision, index), true, now);
+        }
+    }
+
+    pub(super) fn order(&self, revision: &Arc<Revision>, index: u32) -> StartOrder {
+        let (app, revision) = (self.app.name.clone(), Arc::clone(revision));
+        let (awaited, boost_millis) = (self.app.held() > 0, self.policy.spec.boost.cpu_millis);
+        StartOrder { app, revision, index, awaited, boost_millis }
+    }
+
+    fn launch_at(&mut self, order: StartOrder, instead_of_kept: bool, now: Millis) {
         let (cancel, cancelled) = oneshot::channel();
-        let starting =
-            Starting { id: Arc::new(OnceCell::new()), nudge: Arc::new(Notify::new()), cancel, since: now };
+        let (id, nudge) = (Arc::new(OnceCell::new()), Arc::new(Notify::new()));
+        let starting = Starting { id, nudge, cancel, since: now, instead_of_kept };
         let number = self.next_number();
+        self.slots.push(Slot {
+            number,
+            index: order.index,
+            revision: order.revision.hash.clone(),
+            phase: Phase::Starting(starting),
+        });
+        let Some(Slot { phase: Phase::Starting(starting), .. }) = self.slots.last() else {
+            unreachable!("pushed")
+        };
         let launch = Launch {
             slot: number,
             runtime: Arc::clone(&self.runtime),
-            order: StartOrder { app: self.app.name.clone(), revision: Arc::clone(revision), index },
+            order,
             health: self.policy.spec.health.clone(),
             stop_grace: self.policy.spec.stop_grace,
             id: Arc::clone(&starting.id),
             nudge: Arc::clone(&starting.nudge),
             cancelled,
         };
-        self.slots.push(Slot {
-            number,
-            index,
-            revision: revision.hash.clone(),
-            phase: Phase::Starting(starting),
-        });
         self.tasks.spawn(launch.run());
     }
 
@@ -115,7 +150,7 @@ impl Supervisor {
         order.retain(|at| self.slots[*at].is_live() && self.is_wanted(&self.slots[*at]));
         order.sort_by_key(|at| {
             let slot = &self.slots[*at];
-            (!matches!(slot.phase, Phase::Starting(_)), slot.in_flight())
+            (!slot.is_coming(), slot.in_flight())
         });
         for at in order.into_iter().take(count) {
             if to_zero
@@ -143,13 +178,17 @@ impl Supervisor {
         for at in order {
             match &mut self.slots[at].phase {
                 Phase::Ready(_) | Phase::Suspect(_) if needed > 0 => needed -= 1,
-                Phase::Starting(_) | Phase::Ready(_) | Phase::Suspect(_) => self.retire(at, deadline, false),
+                Phase::Starting(_) | Phase::Ready(_) | Phase::Suspect(_) | Phase::Thawing { .. } => {
+                    self.retire(at, deadline, false);
+                }
                 // One that the autoscaler drains has had no deadline; a deploy sets it one.
                 Phase::Draining { deadline: until @ None, returns, .. } => {
                     *until = deadline;
                     *returns = false;
                 }
-                Phase::Draining { .. } | Phase::Stopping => {}
+                Phase::Freezing { recalled, .. } => *recalled = false,
+                // What rests is no part of a deploy: its time is up, see `tiers`.
+                Phase::Draining { .. } | Phase::Stopping | Phase::Frozen { .. } | Phase::Stopped { .. } => {}
             }
         }
     }
@@ -160,9 +199,12 @@ impl Supervisor {
         match std::mem::replace(&mut slot.phase, Phase::Stopping) {
             // Its task stops what it has started, and reports.
             Phase::Starting(starting) => drop(starting.cancel.send(())),
-            Phase::Ready(running) | Phase::Suspect(running) => {
+            Phase::Ready(running) | Phase::Suspect(running) | Phase::Thawing { running, .. } => {
                 running.replica.part();
                 slot.phase = Phase::Draining { running, deadline, returns };
+            }
+            Phase::Freezing { running, since, .. } => {
+                slot.phase = Phase::Freezing { running, since, recalled: false };
             }
             other => slot.phase = other,
         }
@@ -189,7 +231,7 @@ impl Supervisor {
         }
     }
 
-    /// Stops what is drained.
+    /// Sends on its way what is drained.
     pub(super) fn advance_drains(&mut self, now: Millis) {
         for at in 0..self.slots.len() {
             let Phase::Draining { running, deadline, .. } = &self.slots[at].phase else { continue };
@@ -199,8 +241,7 @@ impl Supervisor {
             } else if open > 0 {
                 continue;
             }
-            let id = running.id.clone();
-            self.stop(at, id);
+            self.send_down(at, now);
         }
     }
 
@@ -246,12 +287,29 @@ impl Supervisor {
     /// A replica answers: it takes requests from now on.
     pub(super) fn make_ready(&mut self, at: usize, id: ReplicaId, replica: Arc<Replica>, now: Millis) {
         // That it answers again does not make it well: its checks will tell.
-        let unwell = self.slots[at].running().map_or_else(Unwell::default, |running| running.unwell);
-        self.slots[at].phase = Phase::Ready(Running { id, replica, since: now, health: None, unwell });
+        let (unwell, settling, reused) = match self.slots[at].running_mut() {
+            Some(running) => (running.unwell, running.settling.take(), running.reused),
+            None => (Unwell::default(), None, false),
+        };
+        let settling = Some(settling.unwrap_or_else(|| self.settle(&id)));
+        self.slots[at].phase =
+            Phase::Ready(Running { id, replica, since: now, reused, settling, health: None, unwell });
         self.watch(at);
         self.first_ready.get_or_insert(now);
         self.setbacks.end_outage();
         self.set_trouble(None);
+    }
+
+    /// Has a replica's boost end some time from now.
+    fn settle(&mut self, id: &ReplicaId) -> Owned {
+        // Whatever the file says now: what was kept or adopted may have had more.
+        let (boost, cpu_millis) = (self.policy.spec.boost, self.policy.spec.workload.resources.cpu_millis);
+        let (runtime, id) = (Arc::clone(&self.runtime), id.clone());
+        Owned(self.tasks.spawn(async move {
+            tokio::time::sleep(boost.after_ready).await;
+            let settled = tasks::settle(&*runtime, &id, cpu_millis).await;
+            Report::Settled(id, settled)
+        }))
     }
 
     /// Publishes the replicas that take requests, where they have changed.
@@ -274,7 +332,7 @@ impl Supervisor {
     /// The runtime could not do what it was told.
     pub(super) fn fail_runtime(&mut self, error: &RuntimeError, now: Millis) {
         match error {
-            RuntimeError::Exited { exit, .. } => {
+            RuntimeError::Exited { exit, .. } | RuntimeError::Stale(exit) => {
                 self.fail(TroubleKind::StartFailed, exit.before_ready(), now);
             }
             RuntimeError::Image(_) | RuntimeError::Refused(_) | RuntimeError::NameTaken(_) => {

@@ -4,16 +4,17 @@ use std::sync::Arc;
 
 use crate::app::clock::{self, Millis};
 use crate::app::replica::Replica;
+use crate::app::waking::Tier;
 use crate::app::{Policy, Trouble, TroubleKind};
 use crate::config::spec::Metric;
 use crate::control::observe::{self, Lit};
 use crate::control::output::{LastWords, Lines};
 use crate::control::probe::{Lost, StartError};
-use crate::control::record::{Outcome, Phase as Start};
-use crate::control::supervisor::slot::{Phase, Running, Slot, Unwell};
+use crate::control::record::Outcome;
+use crate::control::supervisor::slot::{Phase, Starting};
 use crate::control::supervisor::tasks::{self, Failed, Report, Took};
 use crate::control::supervisor::{Message, Stage, Supervisor};
-use crate::runtime::{Change, Endpoint, Exit, Found, ReplicaId, RuntimeError, Started, Status};
+use crate::runtime::{Change, Endpoint, Exit, ReplicaId, RuntimeError, Started, Status};
 
 impl Supervisor {
     /// Enters what the control plane says.
@@ -38,6 +39,7 @@ impl Supervisor {
                 self.set_trouble(Some(Trouble { kind, why, refuse, retry_at }));
             }
             Message::Changed(id, change) => self.changed(&id, change, now),
+            Message::GiveWay => self.give_way(),
             Message::Reload(policy) => self.reload(policy, now),
             Message::Close => self.close(Stage::Closed, now),
             Message::Retire => {
@@ -89,70 +91,6 @@ impl Supervisor {
         }
     }
 
-    /// Takes over what runs. All of it serves until it is known which revision is wanted.
-    fn adopt(&mut self, found: Vec<Found>, now: Millis) {
-        self.adopted = true;
-        self.setbacks.end_outage();
-        self.set_trouble(None);
-        if self.app.held() == 0 {
-            // Who came meanwhile has left again.
-            self.app.forget_wake();
-        }
-        for it in found {
-            let taken = self.slots.iter().any(|slot| slot.index == it.index);
-            match it.status {
-                Status::Running(endpoint) if !taken => {
-                    tracing::info!(app = self.app.name, replica = %it.id, "adopting a replica");
-                    let replica = Replica::new(endpoint);
-                    replica.gate().close();
-                    let unwell = Unwell::default();
-                    let running = Running { id: it.id, replica, since: now, health: None, unwell };
-                    let (number, phase) = (self.next_number(), Phase::Suspect(running));
-                    self.slots.push(Slot { number, index: it.index, revision: it.revision, phase });
-                    self.verify(self.slots.len() - 1);
-                    // It was ready before: its time of silence begins now, and is not over yet.
-                    self.first_ready.get_or_insert(now);
-                    self.blind_until = Some(now.after(observe::SHORTEST));
-                }
-                _ => self.clear(it),
-            }
-        }
-        self.prepare();
-    }
-
-    /// Compares the books with what exists. What differs is looked at by itself: the list may be older than the
-    /// last start or stop.
-    fn compare(&mut self, found: Vec<Found>) {
-        for slot in &self.slots {
-            let Some(id) = slot.id().filter(|_| slot.running().is_some()) else { continue };
-            let runs = |it: &Found| it.id == *id && matches!(it.status, Status::Running(_));
-            if !found.iter().any(runs) {
-                let (runtime, number, id) = (Arc::clone(&self.runtime), slot.number, id.clone());
-                self.tasks.spawn(async move { Report::Checked(number, runtime.status(&id).await) });
-            }
-        }
-        for it in found {
-            let known = |slot: &Slot| slot.index == it.index && slot.id().is_none_or(|id| *id == it.id);
-            if !self.slots.iter().any(known) {
-                tracing::warn!(app = self.app.name, replica = %it.id, "removing a replica that nobody asked for");
-                self.clear(it);
-            }
-        }
-    }
-
-    /// Stops and removes something that no slot stood for. Until it is gone one does, so that nothing is started
-    /// by its name.
-    fn clear(&mut self, found: Found) {
-        let number = self.next_number();
-        self.slots.push(Slot {
-            number,
-            index: found.index,
-            revision: found.revision,
-            phase: Phase::Stopping,
-        });
-        self.stop(self.slots.len() - 1, found.id);
-    }
-
     fn changed(&mut self, id: &ReplicaId, change: Change, now: Millis) {
         let Some(at) = self.slots.iter().position(|slot| slot.id() == Some(id)) else { return };
         if let Phase::Starting(starting) = &self.slots[at].phase {
@@ -160,7 +98,18 @@ impl Supervisor {
             return;
         }
         match change {
+            // The news may be of a time before: it is told one after another, and a start that overtakes it is fast.
+            Change::Exited(exit) if self.slots[at].running().is_some_and(|running| running.reused) => {
+                self.check(at, Some(exit));
+            }
             Change::Exited(exit) => self.died(at, Some(&exit), now),
+            // Mostly by ourselves, and then it is known.
+            Change::Paused => match self.slots[at].phase {
+                Phase::Ready(_) | Phase::Suspect(_) | Phase::Draining { .. } | Phase::Frozen { .. } => {
+                    self.check(at, None);
+                }
+                _ => {}
+            },
             Change::Unhealthy => self.health_changed(at, now, |unwell| unwell.by_image = true),
             Change::Healthy => self.health_changed(at, now, |unwell| unwell.by_image = false),
         }
@@ -172,6 +121,7 @@ impl Supervisor {
         match report {
             Report::Prepared(workload, prepared) => self.prepared(&workload, prepared, now),
             Report::Started(slot, started) => self.started(slot, started, now),
+            Report::Stale(slot) => self.start_afresh(slot, now),
             Report::Cancelled(slot) => self.slots.retain(|it| it.number != slot),
             Report::Stopped(slot, stopped) => {
                 self.slots.retain(|it| it.number != slot);
@@ -180,12 +130,39 @@ impl Supervisor {
                 }
             }
             Report::Verified(slot, verified) => self.verified(slot, verified, now),
-            Report::Checked(slot, status) => match (self.place(slot), status) {
-                (Some(at), Ok(Status::Exited(exit))) => self.died(at, Some(&exit), now),
-                (Some(at), Ok(Status::Gone)) => self.died(at, None, now),
-                _ => {}
-            },
+            Report::Checked(slot, generation, heard, status) => {
+                // Frozen and thawed since, it is another thing than was looked at.
+                let place = self.place(slot).filter(|at| self.slots[*at].generation() == generation);
+                match (place, status, heard) {
+                    // What was heard knows more of why.
+                    (Some(at), Ok(Status::Exited(_) | Status::Gone), Some(exit)) => {
+                        self.died(at, Some(&exit), now);
+                    }
+                    (Some(at), Ok(status), _) => self.checked(at, status, now),
+                    _ => {}
+                }
+            }
+            Report::Rested(slot, rested) => {
+                if let Some(at) = self.place(slot) {
+                    self.note_rested(at, rested, now);
+                }
+            }
+            Report::Frozen(slot, frozen) => {
+                if let Some(at) = self.place(slot) {
+                    self.note_frozen(at, frozen, now);
+                }
+            }
+            Report::Thawed(slot, thawed) => {
+                if let Some(at) = self.place(slot) {
+                    self.note_thawed(at, thawed, now);
+                }
+            }
             Report::Tidied => {}
+            Report::Settled(id, settled) => {
+                if let Err(error) = settled {
+                    tracing::warn!(app = self.app.name, replica = %id, %error, "a replica keeps the cores that it had for its start");
+                }
+            }
             Report::Health(slot, is_well) => {
                 if let Some(at) = self.place(slot) {
                     self.health_changed(at, now, |unwell| unwell.by_path = !is_well);
@@ -197,7 +174,8 @@ impl Supervisor {
                 let spec = &self.policy.spec;
                 let given = self.revision.as_ref().map(|revision| revision.cpu_millis);
                 let cpu_millis = given.unwrap_or(spec.workload.resources.cpu_millis);
-                if let Some(percent) = self.cpu.take(now, times, cpu_millis)
+                if let Some(percent) =
+                    self.cpu.take(now, times, cpu_millis, spec.boost.cpu_millis > cpu_millis)
                     && spec.autoscale.metric == Metric::Cpu
                 {
                     self.gauge.push(now, percent, spec.autoscale.stable_window);
@@ -227,13 +205,22 @@ impl Supervisor {
         match (started, began) {
             (Ok((started, took)), Some(since)) => {
                 self.record.started(Outcome::Ready);
-                self.note_cold_start(since, &started, took, now);
+                let started_again = started.kept;
+                if let Phase::Starting(Starting { instead_of_kept: true, .. }) = &self.slots[at].phase {
+                    // What was kept was at fault, and will be each time.
+                    self.keeps_in_vain = self.revision.as_ref().map(|revision| revision.hash.clone());
+                }
+                let from = if started.kept { Tier::Stopped } else { Tier::Removed };
+                self.note_wake(from, started.created, took, now);
                 let Started { id, endpoint, .. } = started;
                 let took = now.since(since);
                 tracing::info!(app = self.app.name, replica = %id, endpoint = %endpoint.address, ?took, "ready");
-                let replica = Replica::new(endpoint);
+                let (reused, replica) = (started_again, Replica::new(endpoint));
                 replica.warm_up(now);
                 self.make_ready(at, id, replica, now);
+                if let Some(running) = self.slots[at].running_mut() {
+                    running.reused = reused;
+                }
             }
             // Given up in the moment in which it became ready.
             (Ok((Started { id, .. }, _)), None) => self.stop(at, id),
@@ -248,16 +235,6 @@ impl Supervisor {
                 }
             }
         }
-    }
-
-    /// Counts a start that somebody has waited for while the app was out.
-    fn note_cold_start(&self, since: Millis, started: &Started, took: Took, now: Millis) {
-        let Some(woken_at) = self.app.woken_at().filter(|_| self.first_ready.is_none()) else { return };
-        let start = took.call.saturating_sub(started.created.unwrap_or_default());
-        let mut phases =
-            vec![(Start::Queue, since.since(woken_at)), (Start::Start, start), (Start::Probe, took.probe)];
-        phases.extend(started.created.map(|created| (Start::Create, created)));
-        self.record.cold_start(now.since(woken_at), &phases);
     }
 
     fn failed(&mut self, failed: &Failed, now: Millis) {
@@ -310,7 +287,7 @@ impl Supervisor {
 
     /// A replica has ended by itself, or was removed: no request is given to it any more, and what is left of it is
     /// removed.
-    fn died(&mut self, at: usize, exit: Option<&Exit>, now: Millis) {
+    pub(super) fn died(&mut self, at: usize, exit: Option<&Exit>, now: Millis) {
         let Some(running) = self.slots[at].running() else { return };
         let cut = running.replica.gate().busy();
         running.replica.part();

@@ -37,7 +37,7 @@ impl Supervisor {
         }
         Observation {
             ready: count(&self.slots, |slot| matches!(slot.phase, Phase::Ready(_) | Phase::Suspect(_))),
-            starting: count(&self.slots, |slot| matches!(slot.phase, Phase::Starting(_))),
+            starting: count(&self.slots, Slot::is_coming),
             in_flight: self.slots.iter().map(|slot| u64::from(slot.in_flight())).sum(),
             held: self.app.held() as u64,
             stable,

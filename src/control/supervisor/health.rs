@@ -11,7 +11,7 @@ use crate::control::supervisor::tasks::Watch;
 impl Supervisor {
     /// Watches a replica that runs by the health path, where there is one, from now on.
     pub(super) fn watch(&mut self, at: usize) {
-        let Some(running) = self.slots[at].running() else { return };
+        let Some(running) = self.slots[at].serving() else { return };
         let was_well = !running.unwell.by_path;
         let watch = Watch {
             slot: self.slots[at].number,
@@ -71,7 +71,7 @@ impl Supervisor {
                 Phase::Ready(_) if now.since(since) < a_check => {}
                 Phase::Ready(_) => self.retire(at, deadline, false),
                 Phase::Draining { returns, .. } => *returns = false,
-                Phase::Starting(_) | Phase::Suspect(_) | Phase::Stopping => {}
+                _ => {}
             }
         }
     }

@@ -1,12 +1,14 @@
 //! The task that alone owns one app's replicas: it observes, lets [`decide`](crate::control::decide) decide, and
 //! acts. Whatever reads a replica's state to change it is in this folder.
 //!
-//! `figures` observes, `books` keeps the slots and acts on decisions, `preparing` finds out what to start, `events`
-//! takes what happened, `health` looks after those that are unwell, `setbacks` says when to try again, `tasks` calls
-//! the runtime.
+//! `figures` observes, `books` keeps the slots and acts on decisions, `tiers` sends what is not needed down and calls it
+//! back, `preparing` finds out what to start, `events` takes what happened, `existing` compares the books with
+//! what there is, `health` looks after those that are unwell,
+//! `setbacks` says when to try again, `wakes` tells where the time of a wake went, `tasks` calls the runtime.
 
 mod books;
 mod events;
+mod existing;
 mod figures;
 mod health;
 mod preparing;
@@ -15,6 +17,8 @@ pub mod slot;
 pub mod tasks;
 #[cfg(test)]
 mod tests;
+mod tiers;
+mod wakes;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -26,6 +30,7 @@ use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
 use crate::app::clock::{self, Millis};
+use crate::app::waking::Waking;
 use crate::app::{App, Policy};
 use crate::config::spec::Source;
 use crate::control::decide::{self, Decision};
@@ -34,7 +39,7 @@ use crate::control::record::{Record, Verdict};
 use crate::control::status::Status;
 use crate::control::supervisor::preparing::Preparing;
 use crate::control::supervisor::setbacks::Setbacks;
-use crate::control::supervisor::slot::Slot;
+use crate::control::supervisor::slot::{Phase, Slot};
 use crate::control::supervisor::tasks::Report;
 use crate::runtime::{Change, Found, ReplicaId, Revision, Runtime};
 
@@ -56,6 +61,8 @@ pub enum Message {
     Unreachable(String),
     /// Something happened to a replica.
     Changed(ReplicaId, Change),
+    /// Memory is short: what has been frozen for longest is to go down.
+    GiveWay,
     /// A new policy.
     Reload(Arc<Policy>),
     /// The proxy stops: nothing more is started.
@@ -94,11 +101,17 @@ pub struct Supervisor {
     counted_when_out: Option<u64>,
     first_ready: Option<Millis>,
     last_ended: Option<Millis>,
+    /// How the app came back, until that is told.
+    waking: Option<Arc<Waking>>,
     gauge: Gauge,
     cpu: CpuUse,
     /// A task asks replicas what they use.
     reading: bool,
     setbacks: Setbacks,
+    /// The revision whose replicas do not start again from what they have left.
+    keeps_in_vain: Option<String>,
+    /// Something that rested was of an older revision, and is to be replaced.
+    lays_out: bool,
     /// Indexes whose names are somebody else's, since the app was last out.
     taken: BTreeSet<u32>,
     /// Key and generation of each replica that the data plane has.
@@ -158,10 +171,13 @@ impl Supervisor {
             counted_when_out: None,
             first_ready: None,
             last_ended: None,
+            waking: None,
             gauge: Gauge::default(),
             cpu: CpuUse::default(),
             reading: false,
             setbacks: Setbacks::new(clock::now()),
+            keeps_in_vain: None,
+            lays_out: false,
             taken: BTreeSet::new(),
             published: Vec::new(),
         }
@@ -173,6 +189,7 @@ impl Supervisor {
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let app = Arc::clone(&self.app);
+            let rest_ends = self.rest_ends();
             tokio::select! {
                 message = self.inbox.recv() => match message {
                     Some(message) => self.take(message),
@@ -184,6 +201,7 @@ impl Supervisor {
                     Err(error) => tracing::error!(app = self.app.name, %error, "a task of the supervisor failed"),
                 },
                 () = app.called() => {}
+                () = tiers::until(rest_ends) => {}
                 _ = tick.tick(), if !self.is_parked() => self.sample(),
             }
             self.step();
@@ -197,7 +215,7 @@ impl Supervisor {
 
     /// Out, with nothing to wait for: no clock needs to run.
     fn is_parked(&self) -> bool {
-        self.slots.is_empty()
+        self.slots.iter().all(Slot::is_dormant)
             && self.lit.is_none()
             && self.app.held() == 0
             && !self.setbacks.is_waiting()
@@ -230,6 +248,8 @@ impl Supervisor {
             self.decision = Some(decision);
             self.act(desired, now);
         }
+        self.lower(now);
+        self.tell_of_wake(false);
         self.tidy();
         self.publish();
         self.go_out();
@@ -258,7 +278,8 @@ impl Supervisor {
         let woken_at = self.app.woken_at();
         // A request that came in the moment in which the app went out has left no other trace than itself.
         let is_wanted = woken_at.is_some() || self.app.held() > 0 || self.min() > 0;
-        if self.lit.is_none() && (is_wanted || !self.slots.is_empty()) {
+        let something_runs = self.slots.iter().any(|slot| slot.is_live() || slot.serving().is_some());
+        if self.lit.is_none() && (is_wanted || something_runs) {
             let since = woken_at.map_or(now, |at| at.min(now));
             self.lit = Some(Lit { since, before: self.counted_when_out.take().unwrap_or_default() });
         }
@@ -266,12 +287,17 @@ impl Supervisor {
 
     /// Marks the end of it.
     fn go_out(&mut self) {
-        if !self.slots.is_empty() || self.lit.is_none() || self.app.held() > 0 || self.min() > 0 {
+        if !self.slots.iter().all(Slot::is_dormant)
+            || self.lit.is_none()
+            || self.app.held() > 0
+            || self.min() > 0
+        {
             return;
         }
         if self.decision.as_ref().is_some_and(|decision| decision.desired > 0) {
             return;
         }
+        self.tell_of_wake(true);
         self.lit = None;
         self.counted_when_out = Some(self.policy.meter.total());
         self.first_ready = None;
@@ -306,7 +332,10 @@ impl Supervisor {
             },
             ready: count(&self.slots, Slot::is_ready),
             starting: count(&self.slots, |slot| slot.is_live() && !slot.is_ready()),
-            draining: count(&self.slots, |slot| !slot.is_live()),
+            draining: count(&self.slots, |slot| !slot.is_live() && !slot.is_dormant()),
+            frozen: count(&self.slots, |slot| matches!(slot.phase, Phase::Frozen { .. })),
+            frozen_since: self.frozen().map(|(since, _)| since).min(),
+            stopped: count(&self.slots, |slot| matches!(slot.phase, Phase::Stopped { .. })),
             running: self.slots.iter().filter_map(Slot::running).map(|it| Arc::clone(&it.replica)).collect(),
             revision: self.revision.clone(),
             lit: self.lit,

@@ -79,6 +79,12 @@ impl Setbacks {
         self.outage_since = None;
     }
 
+    /// Whether the runtime has not answered the last time.
+    #[must_use]
+    pub(super) const fn in_outage(&self) -> bool {
+        self.outage_since.is_some()
+    }
+
     /// Whether the wait is over just now.
     pub(super) fn is_due(&mut self, now: Millis) -> bool {
         self.retry_at.take_if(|at| now >= *at).is_some()

@@ -22,8 +22,9 @@ pub struct Slot {
     pub phase: Phase,
 }
 
-/// Where a replica is in its life: `Starting → Ready ⇄ Draining → Stopping`, then the slot is gone. A Ready one that
-/// cannot be reached is Suspect until it is known whether it still runs.
+/// Where a replica is in its life: `Starting → Ready ⇄ Draining → Stopping`, then the slot is gone, or Stopped, if what a
+/// start begins with is kept. A Ready one that cannot be reached is Suspect until it is known whether it still runs. One
+/// that is to rest without ending goes `Draining → Freezing → Frozen → Thawing → Ready`.
 #[derive(Debug)]
 pub enum Phase {
     /// Being created, started and probed by a task of its own.
@@ -41,8 +42,40 @@ pub enum Phase {
         /// Whether it may go back to Ready when load returns.
         returns: bool,
     },
-    /// Being stopped and removed by a task of its own.
+    /// Its CPU is being taken away by a task.
+    Freezing {
+        /// What is frozen.
+        running: Running,
+        /// Since when it has had nothing to do.
+        since: Millis,
+        /// Whether it is to be thawed as soon as it is frozen.
+        recalled: bool,
+    },
+    /// Has its memory, and no CPU.
+    Frozen {
+        /// What is frozen.
+        running: Running,
+        /// Since when it has had nothing to do.
+        since: Millis,
+    },
+    /// Being given its CPU back, and tried, by a task of its own.
+    Thawing {
+        /// What is thawed.
+        running: Running,
+        /// When that began.
+        since: Millis,
+        /// The task.
+        task: Owned,
+    },
+    /// Being stopped by a task of its own, which removes it or keeps what can be kept.
     Stopping,
+    /// Does not run; what a start begins with is kept.
+    Stopped {
+        /// As the runtime knows it.
+        id: ReplicaId,
+        /// When it was stopped.
+        since: Millis,
+    },
 }
 
 /// A start under way.
@@ -56,6 +89,8 @@ pub struct Starting {
     pub cancel: oneshot::Sender<()>,
     /// When it began.
     pub since: Millis,
+    /// Whether what was kept of one before has not come up.
+    pub instead_of_kept: bool,
 }
 
 /// A replica that runs.
@@ -67,6 +102,10 @@ pub struct Running {
     pub replica: Arc<Replica>,
     /// When it became ready.
     pub since: Millis,
+    /// Whether it has ended before under the same name: news of its end may be old.
+    pub reused: bool,
+    /// Ends what boost its start has given it; ends with the slot.
+    pub settling: Option<Owned>,
     /// Checks its health for as long as it runs; ends with the slot.
     pub health: Option<Owned>,
     /// Who says that it is not well.
@@ -100,32 +139,54 @@ impl Slot {
     pub fn id(&self) -> Option<&ReplicaId> {
         match &self.phase {
             Phase::Starting(starting) => starting.id.get(),
-            Phase::Ready(running) | Phase::Suspect(running) | Phase::Draining { running, .. } => {
-                Some(&running.id)
-            }
-            Phase::Stopping => None,
+            Phase::Stopped { id, .. } => Some(id),
+            _ => self.running().map(|running| &running.id),
         }
     }
 
-    /// What runs, unless it is being started or stopped.
+    /// What has been started and not ended, frozen or not, unless it is being started or stopped.
     #[must_use]
     pub fn running(&self) -> Option<&Running> {
         match &self.phase {
-            Phase::Ready(running) | Phase::Suspect(running) | Phase::Draining { running, .. } => {
-                Some(running)
-            }
-            Phase::Starting(_) | Phase::Stopping => None,
+            Phase::Ready(running)
+            | Phase::Suspect(running)
+            | Phase::Draining { running, .. }
+            | Phase::Freezing { running, .. }
+            | Phase::Frozen { running, .. }
+            | Phase::Thawing { running, .. } => Some(running),
+            Phase::Starting(_) | Phase::Stopping | Phase::Stopped { .. } => None,
         }
     }
 
     /// The same, to be changed.
     pub fn running_mut(&mut self) -> Option<&mut Running> {
         match &mut self.phase {
+            Phase::Ready(running)
+            | Phase::Suspect(running)
+            | Phase::Draining { running, .. }
+            | Phase::Freezing { running, .. }
+            | Phase::Frozen { running, .. }
+            | Phase::Thawing { running, .. } => Some(running),
+            Phase::Starting(_) | Phase::Stopping | Phase::Stopped { .. } => None,
+        }
+    }
+
+    /// What runs and has its CPU.
+    #[must_use]
+    pub fn serving(&self) -> Option<&Running> {
+        match &self.phase {
             Phase::Ready(running) | Phase::Suspect(running) | Phase::Draining { running, .. } => {
                 Some(running)
             }
-            Phase::Starting(_) | Phase::Stopping => None,
+            _ => None,
         }
+    }
+
+    /// Rises with each time that it takes requests again.
+    #[must_use]
+    pub fn generation(&self) -> u32 {
+        // What rests is in none of those that a replica can be in: those have 15 bits.
+        self.running().map_or(u32::MAX, |running| running.replica.gate().generation())
     }
 
     /// Whether it takes requests.
@@ -137,7 +198,28 @@ impl Slot {
     /// Whether it counts towards what is wanted: it takes requests, or soon will.
     #[must_use]
     pub fn is_live(&self) -> bool {
-        matches!(self.phase, Phase::Starting(_) | Phase::Ready(_) | Phase::Suspect(_))
+        self.is_ready() || self.is_coming() || matches!(self.phase, Phase::Suspect(_))
+    }
+
+    /// Whether it is on its way to taking requests.
+    #[must_use]
+    pub fn is_coming(&self) -> bool {
+        matches!(
+            self.phase,
+            Phase::Starting(_) | Phase::Thawing { .. } | Phase::Freezing { recalled: true, .. }
+        )
+    }
+
+    /// Whether it rests: nothing happens to it until somebody wants it, or its time is up.
+    #[must_use]
+    pub fn is_dormant(&self) -> bool {
+        matches!(self.phase, Phase::Frozen { .. } | Phase::Stopped { .. })
+    }
+
+    /// Whether it is frozen, or soon will be.
+    #[must_use]
+    pub fn is_frozen(&self) -> bool {
+        matches!(self.phase, Phase::Frozen { .. } | Phase::Freezing { recalled: false, .. })
     }
 
     /// Whether it runs and nobody says that it is not well.

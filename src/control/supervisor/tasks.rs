@@ -13,10 +13,10 @@ use crate::app::replica::Replica;
 use crate::config::spec::{HealthSpec, Workload};
 use crate::control::backoff::Backoff;
 use crate::control::listening;
-use crate::control::probe::{self, Lost, NotReady, StartError};
+use crate::control::probe::{self, Lost, NotReady, StartError, Tried, Unseen};
 use crate::runtime::{
-    Address, Endpoint, MemoryUse, ReplicaId, Revision, Runtime, RuntimeError, StartOrder, Started, Status,
-    Unreached, reach,
+    Address, Endpoint, Exit, MemoryUse, Proof, ReplicaId, Revision, Runtime, RuntimeError, StartOrder,
+    Started, Status, Unreached, reach,
 };
 
 /// How many lines of a failed replica's output are logged.
@@ -35,16 +35,27 @@ pub enum Report {
     Prepared(Arc<Workload>, Result<Revision, RuntimeError>),
     /// A start has come to its end; how long it took where it was a good one.
     Started(u64, Result<(Started, Took), Failed>),
+    /// What was kept of a replica has not come up again; nothing is left of it.
+    Stale(u64),
     /// A start was given up; nothing is left of it.
     Cancelled(u64),
     /// A replica is stopped and removed, or cannot be for now.
     Stopped(u64, Result<(), RuntimeError>),
+    /// A replica is stopped: what is kept of it, if anything is.
+    Rested(u64, Result<Option<ReplicaId>, RuntimeError>),
+    /// A replica has no CPU any more, or cannot be frozen.
+    Frozen(u64, Result<(), RuntimeError>),
+    /// A replica has its CPU again and answers, or does not.
+    Thawed(u64, Result<Took, StartError>),
     /// A replica that could not be reached: where it answers, or how it ended.
     Verified(u64, Result<Endpoint, Lost>),
-    /// What has become of a replica that did not look as it should.
-    Checked(u64, Result<Status, RuntimeError>),
+    /// What has become of a replica that did not look as it should; the generation in which that was asked, and what was
+    /// heard of its end.
+    Checked(u64, u32, Option<Exit>, Result<Status, RuntimeError>),
     /// A replica passes its health checks again, or does not any more.
     Health(u64, bool),
+    /// A replica's boost is over, or cannot be ended.
+    Settled(ReplicaId, Result<(), RuntimeError>),
     /// What earlier revisions have left is removed, as far as it could be.
     Tidied,
     /// CPU time of the ready replicas.
@@ -53,13 +64,23 @@ pub enum Report {
     Memory(Option<Vec<MemoryUse>>),
 }
 
-/// Where the time of a start went, after its queue.
+/// Where the time of a start or a thaw went, after its queue.
 #[derive(Debug, Clone, Copy)]
 pub struct Took {
-    /// The runtime's start call, with [`Started::created`] of it.
+    /// When it began.
+    pub began: Instant,
+    /// The runtime's call, with [`Started::created`] of it.
     pub call: Duration,
-    /// From there to the first good answer.
-    pub probe: Duration,
+    /// From there to the first good answer, less what is below.
+    pub application: Duration,
+    /// Of that, how long it was not looked whether there is one.
+    pub probe: Unseen,
+}
+
+impl Took {
+    fn new(began: Instant, call: Duration, probe: Unseen) -> Self {
+        Self { began, call, application: began.elapsed().saturating_sub(call + probe), probe }
+    }
 }
 
 /// A start that failed, and what the replica said last.
@@ -97,6 +118,10 @@ impl Launch {
         let (slot, began) = (self.slot, Instant::now());
         let started = match self.runtime.start(&self.order).await {
             Ok(started) => started,
+            Err(RuntimeError::Stale(exit)) => {
+                tracing::warn!(app = self.order.app, %exit, "a replica that was kept does not start again; making another");
+                return Report::Stale(slot);
+            }
             Err(RuntimeError::Exited { exit, output }) => {
                 return Report::Started(slot, Err(Failed { why: NotReady::Exited(exit).into(), output }));
             }
@@ -106,18 +131,22 @@ impl Launch {
         };
         let call = began.elapsed();
         let id = self.id.get_or_init(|| std::future::ready(started.id.clone())).await;
+        let tried = Tried { id, endpoint: &started.endpoint, health: &self.health, proof: Proof::Connection };
         let ready = tokio::select! {
-            ready = probe::until_ready(&*self.runtime, id, &started.endpoint, &self.health, &self.nudge) => ready,
+            ready = probe::until_ready(&*self.runtime, tried, &self.nudge) => ready,
             _ = self.cancelled => {
                 let _logged = stop(&*self.runtime, id, self.stop_grace).await;
                 return Report::Cancelled(slot);
             }
         };
         match ready {
-            Ok(()) => {
-                let took = Took { call, probe: began.elapsed().saturating_sub(call) };
-                Report::Started(slot, Ok((started, took)))
+            // Whatever is wrong with what it has left behind, a new one has not got it.
+            Err(NotReady::Exited(exit)) if started.kept => {
+                tracing::warn!(app = self.order.app, replica = %id, %exit, "a replica that was kept does not start again; making another");
+                let _logged = stop(&*self.runtime, id, self.stop_grace).await;
+                Report::Stale(slot)
             }
+            Ok(unseen) => Report::Started(slot, Ok((started, Took::new(began, call, unseen)))),
             Err(why) => {
                 let why = explain(&*self.runtime, &started, &self.order.revision, why).await;
                 let output = last_words(&*self.runtime, id).await;
@@ -125,6 +154,38 @@ impl Launch {
                 Report::Started(slot, Err(Failed { why: why.into(), output }))
             }
         }
+    }
+}
+
+/// What a thaw needs.
+pub struct Thaw {
+    /// Which slot.
+    pub slot: u64,
+    /// Whose.
+    pub runtime: Arc<dyn Runtime>,
+    /// Which.
+    pub id: ReplicaId,
+    /// Where it was before it was frozen.
+    pub endpoint: Endpoint,
+    /// When it answers.
+    pub health: HealthSpec,
+}
+
+impl Thaw {
+    /// Thaws, waits until the app answers: that its socket takes connections shows nothing, since it did so all along.
+    pub async fn run(self) -> Report {
+        let began = Instant::now();
+        if let Err(error) = self.runtime.thaw(&self.id).await {
+            return Report::Thawed(self.slot, Err(error.into()));
+        }
+        let call = began.elapsed();
+        let Self { slot, runtime, id, endpoint, health } = self;
+        // It is up already: one that says nothing for so long is replaced while people still wait.
+        let patience = HealthSpec { start_timeout: probe::VERIFY.min(health.start_timeout), ..health };
+        let tried = Tried { id: &id, endpoint: &endpoint, health: &patience, proof: Proof::Answer };
+        let ready = probe::until_ready(&*runtime, tried, &Notify::new()).await;
+        let took = ready.map(|unseen| Took::new(began, call, unseen));
+        Report::Thawed(slot, took.map_err(StartError::from))
     }
 }
 
@@ -177,6 +238,41 @@ pub async fn stop(runtime: &dyn Runtime, id: &ReplicaId, grace: Duration) -> Res
     }
 }
 
+/// Ends a replica's boost, trying again for a while where the runtime cannot.
+///
+/// # Errors
+/// The runtime's last.
+pub async fn settle(runtime: &dyn Runtime, id: &ReplicaId, cpu_millis: u32) -> Result<(), RuntimeError> {
+    let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(5));
+    loop {
+        match runtime.settle(id, cpu_millis).await {
+            // One that has ended meanwhile has no boost either.
+            Ok(()) | Err(RuntimeError::Exited { .. }) => return Ok(()),
+            Err(error) if backoff.failures() + 1 >= STOP_ATTEMPTS => return Err(error),
+            Err(_) => tokio::time::sleep(backoff.fail()).await,
+        }
+    }
+}
+
+/// Stops a replica and keeps what a start by `order` begins with. What cannot be kept is removed.
+///
+/// # Errors
+/// The runtime's last, where it could not even be removed.
+pub async fn rest(
+    runtime: &dyn Runtime,
+    id: &ReplicaId,
+    order: &StartOrder,
+    grace: Duration,
+) -> Result<Option<ReplicaId>, RuntimeError> {
+    match runtime.rest(id, order, grace).await {
+        Ok(kept) => Ok(kept),
+        Err(error) => {
+            tracing::warn!(app = order.app, replica = %id, %error, "cannot keep a replica that is stopped; removing it");
+            stop(runtime, id, grace).await.map(|()| None)
+        }
+    }
+}
+
 /// What a health watch needs.
 pub struct Watch {
     /// Which slot.
@@ -201,7 +297,7 @@ impl Watch {
             if self.replica.gate().inside() >= self.app.limit() {
                 continue;
             }
-            match self.runtime.reach(&self.replica.endpoint, &self.health).await {
+            match self.runtime.reach(&self.replica.endpoint, &self.health, Proof::Connection).await {
                 Ok(()) if was_well => failures = 0,
                 Ok(()) => return Report::Health(self.slot, true),
                 Err(_) if !was_well => {}

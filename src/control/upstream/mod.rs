@@ -20,7 +20,7 @@ use crate::control::resolve::{Resolver, Unresolved};
 use crate::control::status::Status;
 use crate::control::supervisor::Message;
 use crate::control::upstream::peers::{Peers, Try, Turn};
-use crate::runtime::{Unreached, reach};
+use crate::runtime::{Proof, Unreached, reach};
 
 /// When who is refused may come again. One that is down is tried each second, see `peers`, so by then it is known
 /// whether it is back.
@@ -100,7 +100,12 @@ impl Upstream {
                     Some(Message::Close) => self.close(),
                     // What is open goes on: nothing of it is ours to stop.
                     Some(Message::Retire) => return self.close(),
-                    Some(Message::Found(_) | Message::Unreachable(_) | Message::Changed(..)) => {}
+                    Some(
+                        Message::Found(_)
+                        | Message::Unreachable(_)
+                        | Message::Changed(..)
+                        | Message::GiveWay,
+                    ) => {}
                     None => return,
                 },
                 Some(report) = self.tasks.join_next() => match report {
@@ -219,6 +224,9 @@ impl Upstream {
             ready: count(ready),
             starting: 0,
             draining: count(self.peers.leaving().len()),
+            frozen: 0,
+            frozen_since: None,
+            stopped: 0,
             running: self.peers.replicas().map(Arc::clone).collect(),
             revision: None,
             lit: Some(self.lit),
@@ -232,5 +240,5 @@ async fn check(it: Try, policy: Arc<Policy>) -> Report {
     let set = policy.spec.headers.request.set.iter().find(|(name, _)| *name == HOST);
     let set = set.and_then(|(_, host)| host.to_str().ok()).map(str::to_owned);
     let host = set.unwrap_or_else(|| it.origin.to_string());
-    Report::Checked(it.key, reach::once(&it.endpoint, &policy.spec.health, &host).await)
+    Report::Checked(it.key, reach::once(&it.endpoint, &policy.spec.health, &host, Proof::Connection).await)
 }

@@ -21,6 +21,10 @@ pub(super) enum Operation {
     Stop,
     /// Removing one.
     Remove,
+    /// Changing what one may use.
+    Update,
+    /// Freezing one.
+    Pause,
     /// Thawing one.
     Unpause,
     /// Listing all of ours.
@@ -54,6 +58,8 @@ impl Operation {
             Self::Inspect => "inspect",
             Self::Stop => "stop",
             Self::Remove => "remove",
+            Self::Update => "update",
+            Self::Pause => "pause",
             Self::Unpause => "unpause",
             Self::List => "list",
             Self::Stats => "stats",

@@ -41,6 +41,8 @@ const INITS: &[&str] = &["init", "tini", "dumb-init", "docker-init", "catatonit"
 pub(super) struct Frame<'a> {
     /// The network that it joins.
     pub(super) network: &'a str,
+    /// Thousandths of a core that it may use while it starts, where that is more than its instance's.
+    pub(super) boost_millis: u32,
     /// What the host has.
     pub(super) host: &'a Host,
     /// Whether the image brings its own init.
@@ -72,7 +74,7 @@ fn host_config(workload: &Workload, frame: Frame<'_>) -> HostConfig {
     let memory = i64::try_from(memory).unwrap_or(i64::MAX);
     let rotate = frame.host.log_driver == "json-file";
     HostConfig {
-        nano_cpus: Some(i64::from(cpu_millis) * 1_000_000),
+        nano_cpus: Some(nano_cpus(boosted(cpu_millis, frame.boost_millis, frame.host))),
         memory: Some(memory),
         memory_swap: Some(memory),
         pids_limit: Some(PIDS_LIMIT),
@@ -108,6 +110,17 @@ pub(super) fn clamp(asked: Resources, host: &Host) -> Resources {
         memory: asked.memory.min(host.memory),
         gpus: asked.gpus,
     }
+}
+
+/// Thousandths of a core while it starts. More than its share is no harm to others: the kernel divides what is scarce
+/// among containers alike, and a limit only says what one may have where others leave it.
+pub(super) fn boosted(cpu_millis: u32, boost_millis: u32, host: &Host) -> u32 {
+    cpu_millis.max(boost_millis.min(host.cores.saturating_mul(1000)))
+}
+
+/// As the engine counts them.
+pub(super) fn nano_cpus(cpu_millis: u32) -> i64 {
+    i64::from(cpu_millis) * 1_000_000
 }
 
 /// Whether an image starts with an init of its own.
@@ -198,7 +211,7 @@ mod tests {
         body(
             &revision(command, env),
             HashMap::new(),
-            Frame { network: "n", host, own_init: false, workspace: None },
+            Frame { network: "n", boost_millis: 0, host, own_init: false, workspace: None },
         )
     }
 
@@ -210,6 +223,12 @@ mod tests {
         let modest = Resources { cpu_millis: 100, memory: 1 << 20, gpus: 0 };
         assert_eq!(clamp(modest, &host), modest);
         assert_eq!(made(None, BTreeMap::new(), &host).host_config.unwrap().nano_cpus, Some(2_000_000_000));
+    }
+
+    #[test]
+    fn a_boost_is_no_less_than_the_instance_and_no_more_than_the_host() {
+        let host = host("");
+        assert_eq!([0, 50, 1500, 9000].map(|boost| boosted(100, boost, &host)), [100, 100, 1500, 2000]);
     }
 
     #[test]

@@ -17,7 +17,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use super::calls::Operation;
 use super::engine::{Engine, LOOK};
 use super::{labels, look};
-use crate::runtime::{Change, Event, Exit, Identity, ReplicaId, Status};
+use crate::runtime::{Change, Event, Exit, Identity, ReplicaId};
 
 /// Events that wait for the receiver; further ones wait in the engine.
 const WAITING: usize = 256;
@@ -128,6 +128,11 @@ impl Watch {
             return Ok(());
         };
         let attributes = attributes.unwrap_or_default();
+        if attributes.contains_key(labels::SANDBOX) {
+            // Should it come back, it may have another address: what is kept in it is to be looked at.
+            let has_ended = message.action.as_deref() == Some("die");
+            return if has_ended { self.tell(Event::Resync).await } else { Ok(()) };
+        }
         let change = match message.action.as_deref().unwrap_or_default() {
             "oom" => {
                 self.out_of_memory.insert(id);
@@ -151,14 +156,10 @@ impl Watch {
             }
             "health_status: unhealthy" => Change::Unhealthy,
             "health_status: healthy" => Change::Healthy,
-            // By somebody else's hand. The list of all containers learns of it only after the message, and then
-            // it is too late; the container itself is asked.
-            "pause" => match self.paused(&id).await {
-                Some(exit) => Change::Exited(exit),
-                None => return self.tell(Event::Resync).await,
-            },
+            // By our hand, and then it is no news, or by somebody else's.
+            "pause" | "unpause" => Change::Paused,
             // Whether it can serve now is for a look to tell.
-            "unpause" | "rename" => return self.tell(Event::Resync).await,
+            "rename" => return self.tell(Event::Resync).await,
             _ => return Ok(()),
         };
         let app = attributes.get(labels::APP).cloned().unwrap_or_default();
@@ -179,21 +180,6 @@ impl Watch {
             exit.out_of_memory = state.is_some_and(|state| look::exit(&state).out_of_memory);
         }
         exit
-    }
-
-    /// What a paused container counts as; `None` where it goes on, or nobody knows.
-    async fn paused(&self, id: &str) -> Option<Exit> {
-        let what = "look at a container that was paused";
-        let inspected =
-            self.engine
-                .call(Operation::Inspect, what, LOOK, |docker| async move {
-                    docker.inspect_container(id, None).await
-                })
-                .await;
-        match look::status(&inspected.ok()?) {
-            Status::Exited(exit) => Some(exit),
-            Status::Running(_) | Status::Gone => None,
-        }
     }
 
     async fn tell(&self, event: Event) -> Result<(), Dropped> {
@@ -266,6 +252,6 @@ mod tests {
         ])
         .await;
         let changed = |change| Event::Changed { id: ReplicaId("c1".into()), app: "web".into(), change };
-        assert_eq!(events, [changed(Change::Unhealthy), changed(Change::Healthy), Event::Resync]);
+        assert_eq!(events, [Change::Unhealthy, Change::Healthy, Change::Paused].map(changed));
     }
 }

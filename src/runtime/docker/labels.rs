@@ -16,6 +16,11 @@ pub(super) const REPLICA: &str = "pilotlight.replica";
 /// Where the replica listens: the address of an adopted one must be known without its revision.
 pub(super) const PORT: &str = "pilotlight.port";
 
+/// On a sandbox: the name of the replica that it is for.
+pub(super) const SANDBOX: &str = "pilotlight.sandbox";
+/// The address of a replica in a sandbox, of which the engine's own account of it says nothing.
+pub(super) const ADDRESS: &str = "pilotlight.address";
+
 /// On an image of our making: for which proxy and app. A container inherits its image's labels, so these must be
 /// none of the above, or whatever somebody runs from the image by hand would pass for a replica.
 pub(super) const BUILT_BY: &str = "pilotlight.built-by";
@@ -39,6 +44,15 @@ pub(super) fn of(identity: &Identity, order: &StartOrder) -> HashMap<String, Str
     ])
 }
 
+/// The labels of the sandbox of the replica that `order` asks for.
+pub(super) fn of_sandbox(identity: &Identity, order: &StartOrder) -> HashMap<String, String> {
+    HashMap::from([
+        (INSTANCE.to_owned(), identity.id.clone()),
+        (SANDBOX.to_owned(), name(identity, order)),
+        (PORT.to_owned(), order.revision.port.to_string()),
+    ])
+}
+
 /// Whether `labels` say that something is this instance's.
 pub(super) fn are_ours(identity: &Identity, labels: Option<&HashMap<String, String>>) -> bool {
     labels.and_then(|labels| labels.get(INSTANCE)) == Some(&identity.id)
@@ -52,6 +66,11 @@ pub(super) fn filter(identity: &Identity) -> HashMap<String, Vec<String>> {
 /// The container's name: the same for the same order, so that a second start finds the first.
 pub(super) fn name(identity: &Identity, order: &StartOrder) -> String {
     format!("pilotlight-{}-{}-{}-{}", identity.short(), order.app, order.revision.hash, order.index)
+}
+
+/// The name of that replica's sandbox.
+pub(super) fn sandbox_name(identity: &Identity, order: &StartOrder) -> String {
+    format!("{}-net", name(identity, order))
 }
 
 /// The name of the instance's own network.

@@ -7,7 +7,8 @@ use bollard::models::{
     ContainerInspectResponse, ContainerState, ContainerSummary, ContainerSummaryStateEnum, EndpointSettings,
 };
 
-use super::labels;
+use super::kept::{Kept, OnEngine, Standing};
+use super::{labels, sandbox};
 use crate::runtime::{Address, Endpoint, Exit, Found, ReplicaId, Status};
 
 /// A replica in a list's answer. `None` without an ID. The list knows nothing of memory, so
@@ -18,17 +19,16 @@ pub(super) fn found(summary: ContainerSummary) -> Option<Found> {
     let label = |name: &str| labels.get(name).cloned().unwrap_or_default();
     let mode = summary.host_config.and_then(|config| config.network_mode);
     let networks = summary.network_settings.and_then(|settings| settings.networks);
-    let running = summary.state == Some(ContainerSummaryStateEnum::RUNNING);
-    let endpoint = running
-        .then(|| endpoint(mode.as_deref(), networks.as_ref(), label(labels::PORT).parse().ok()))
-        .flatten();
-    let status = endpoint.map_or_else(
-        || {
-            let code = summary.status.as_deref().and_then(exit_code);
-            Status::Exited(Exit { code, out_of_memory: false })
-        },
-        Status::Running,
-    );
+    let endpoint = || endpoint(mode.as_deref(), networks.as_ref(), &labels);
+    let alive = match summary.state {
+        Some(ContainerSummaryStateEnum::RUNNING) => endpoint().map(Status::Running),
+        Some(ContainerSummaryStateEnum::PAUSED) => endpoint().map(Status::Frozen),
+        _ => None,
+    };
+    let status = alive.unwrap_or_else(|| {
+        let code = summary.status.as_deref().and_then(exit_code);
+        Status::Exited(Exit { code, out_of_memory: false })
+    });
     Some(Found {
         id: ReplicaId(id),
         app: label(labels::APP),
@@ -38,14 +38,65 @@ pub(super) fn found(summary: ContainerSummary) -> Option<Found> {
     })
 }
 
-/// What an inspection's answer says. A container that is paused or restarts, or that has no address on its
-/// network, cannot serve, and counts as not running.
+/// Whether it is no replica, but holds a network for one.
+pub(super) fn is_sandbox(summary: &ContainerSummary) -> bool {
+    sandbox_for(summary).is_some()
+}
+
+/// The name of the replica that a sandbox is for.
+pub(super) fn sandbox_for(summary: &ContainerSummary) -> Option<&str> {
+    summary.labels.as_ref()?.get(labels::SANDBOX).map(String::as_str)
+}
+
+/// The sandbox that a replica is in, or is to be started in.
+pub(super) fn sandbox_of(summary: &ContainerSummary) -> Option<&str> {
+    summary.host_config.as_ref()?.network_mode.as_deref().and_then(sandbox::of_mode)
+}
+
+/// Where a replica in a sandbox listens now; `None` where it does not run.
+pub(super) fn endpoint_in(sandbox: &ContainerSummary) -> Option<Endpoint> {
+    let mode = sandbox.host_config.as_ref()?.network_mode.as_deref();
+    let networks = sandbox.network_settings.as_ref()?.networks.as_ref();
+    let runs = sandbox.state == Some(ContainerSummaryStateEnum::RUNNING);
+    endpoint(mode, networks, sandbox.labels.as_ref()?).filter(|_| runs)
+}
+
+/// The container's name.
+pub(super) fn name(summary: &ContainerSummary) -> Option<&str> {
+    Some(summary.names.as_ref()?.first()?.trim_start_matches('/'))
+}
+
+/// A replica in a list's answer as the books of what is kept have it.
+pub(super) fn on_engine(summary: &ContainerSummary) -> Option<OnEngine> {
+    use ContainerSummaryStateEnum::{CREATED, EXITED, PAUSED, RUNNING};
+    let runs = match summary.state? {
+        RUNNING | PAUSED => true,
+        CREATED | EXITED => false,
+        _ => return None,
+    };
+    let labels = summary.labels.as_ref()?;
+    let mode = summary.host_config.as_ref()?.network_mode.as_deref();
+    let network = match mode.and_then(sandbox::of_mode) {
+        Some(sandbox) => {
+            Some(Standing { sandbox: sandbox.to_owned(), endpoint: endpoint(mode, None, labels)? })
+        }
+        None => None,
+    };
+    let kept = Kept { id: summary.id.clone()?, network };
+    Some(OnEngine { app: labels.get(labels::APP)?.clone(), name: name(summary)?.to_owned(), kept, runs })
+}
+
+/// What an inspection's answer says. A container that restarts, or that has no address on its network, cannot serve, and
+/// counts as not running.
 pub(super) fn status(inspected: &ContainerInspectResponse) -> Status {
     let state = inspected.state.as_ref();
-    if state.is_some_and(runs)
-        && let Some(endpoint) = endpoint_of(inspected)
-    {
-        return Status::Running(endpoint);
+    if let Some(endpoint) = endpoint_of(inspected) {
+        if state.is_some_and(runs) {
+            return Status::Running(endpoint);
+        }
+        if state.is_some_and(|state| state.running == Some(true) && state.paused == Some(true)) {
+            return Status::Frozen(endpoint);
+        }
     }
     Status::Exited(state.map_or(Exit::UNKNOWN, exit))
 }
@@ -75,21 +126,28 @@ fn has_run(state: &ContainerState) -> bool {
     state.started_at.as_ref().is_some_and(|at| !at.starts_with("0001-"))
 }
 
-fn endpoint_of(inspected: &ContainerInspectResponse) -> Option<Endpoint> {
-    let mode = inspected.host_config.as_ref().and_then(|config| config.network_mode.as_deref());
-    let networks = inspected.network_settings.as_ref().and_then(|settings| settings.networks.as_ref());
-    let port = labels_of(inspected)?.get(labels::PORT)?.parse().ok();
-    endpoint(mode, networks, port)
+/// What its network is made from.
+pub(super) fn network_mode(inspected: &ContainerInspectResponse) -> Option<&str> {
+    inspected.host_config.as_ref()?.network_mode.as_deref()
 }
 
-/// Its address on the network that it was made for; on the host's own network that is the loopback.
+/// Where it listens, or will: of one that does not run that is known where its network stands.
+pub(super) fn endpoint_of(inspected: &ContainerInspectResponse) -> Option<Endpoint> {
+    let networks = inspected.network_settings.as_ref().and_then(|settings| settings.networks.as_ref());
+    endpoint(network_mode(inspected), networks, labels_of(inspected)?)
+}
+
+/// Its address on the network that it was made for; on the host's own network that is the loopback, in a sandbox what
+/// was written down when it was made.
 fn endpoint(
     mode: Option<&str>,
     networks: Option<&HashMap<String, EndpointSettings>>,
-    port: Option<u16>,
+    labels: &HashMap<String, String>,
 ) -> Option<Endpoint> {
+    let port: u16 = labels.get(labels::PORT)?.parse().ok()?;
     let address: IpAddr = match mode {
         Some("host") => Ipv4Addr::LOCALHOST.into(),
+        Some(mode) if sandbox::of_mode(mode).is_some() => labels.get(labels::ADDRESS)?.parse().ok()?,
         mode => {
             let name = mode.filter(|&name| name != "default").unwrap_or("bridge");
             let on = networks?.get(name)?;
@@ -97,7 +155,7 @@ fn endpoint(
             given.into_iter().flatten().find_map(|address| address.parse().ok())?
         }
     };
-    Some(Endpoint { address: Address::Tcp(SocketAddr::new(address, port?)) })
+    Some(Endpoint { address: Address::Tcp(SocketAddr::new(address, port)) })
 }
 
 /// The code in `Exited (137) 3 minutes ago`.
@@ -115,7 +173,9 @@ mod tests {
     }
 
     fn address(mode: &str, networks: &HashMap<String, EndpointSettings>) -> Option<String> {
-        endpoint(Some(mode), Some(networks), Some(80)).map(|endpoint| endpoint.address.to_string())
+        let labels = [(labels::PORT, "80"), (labels::ADDRESS, "10.0.9.9")];
+        let labels = labels.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        endpoint(Some(mode), Some(networks), &labels).map(|endpoint| endpoint.address.to_string())
     }
 
     #[test]
@@ -128,6 +188,7 @@ mod tests {
         assert_eq!(address("n", &both).as_deref(), Some("10.0.0.2:80"));
         assert_eq!(address("n", &on("n", "")), None);
         assert_eq!(address("host", &HashMap::new()).as_deref(), Some("127.0.0.1:80"));
+        assert_eq!(address("container:1f", &HashMap::new()).as_deref(), Some("10.0.9.9:80"));
     }
 
     #[test]

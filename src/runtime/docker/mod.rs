@@ -4,6 +4,7 @@
 //! images. Decides nothing, and touches nothing without this instance's label. An engine that is not there
 //! is an error of each call, never of [`DockerRuntime::new`].
 
+mod boost;
 mod build;
 mod calls;
 mod container;
@@ -15,13 +16,17 @@ mod failure;
 mod ignore;
 mod image;
 mod inside;
+mod kept;
 mod labels;
 mod look;
 mod network;
 mod output;
+mod pause;
 mod progress;
 mod pull;
 mod reference;
+mod rest;
+mod sandbox;
 mod start;
 mod stats;
 mod stop;
@@ -44,6 +49,7 @@ pub use self::labels::built_image;
 
 use self::calls::Operation;
 use self::engine::{Engine, LOOK};
+use self::kept::Books;
 use self::network::Network;
 use self::turns::Turns;
 use super::{
@@ -70,6 +76,8 @@ pub struct DockerRuntime {
     state_dir: PathBuf,
     network: Network,
     turns: Turns,
+    /// What is stopped and kept.
+    kept: Books,
     /// How long a pull may go without any progress.
     pull_timeout: Duration,
     /// IDs of images that bring an init of their own; filled by preparing.
@@ -91,7 +99,8 @@ impl DockerRuntime {
             pull_timeout: spec.pull_timeout,
             identity: instance,
             state_dir,
-            turns: Turns::new(),
+            turns: Turns::new(spec.max_concurrent_starts),
+            kept: Books::new(spec.prepared),
             own_init: DashSet::new(),
             built: DashMap::new(),
             building: RwLock::new(()),
@@ -99,6 +108,7 @@ impl DockerRuntime {
     }
 
     async fn list_replicas(&self) -> Result<Vec<Found>, RuntimeError> {
+        let known_before = self.kept.names();
         let what = "list this proxy's containers";
         let options =
             ListContainersOptionsBuilder::new().all(true).filters(&labels::filter(&self.identity)).build();
@@ -108,7 +118,11 @@ impl DockerRuntime {
                     docker.list_containers(Some(options)).await
                 })
                 .await;
-        Ok(listed.map_err(|failure| failure.explain(what))?.into_iter().filter_map(look::found).collect())
+        let listed = listed.map_err(|failure| failure.explain(what))?;
+        let (sandboxes, replicas): (Vec<_>, Vec<_>) = listed.into_iter().partition(look::is_sandbox);
+        self.kept.adopt(replicas.iter().filter_map(look::on_engine));
+        self.compare_kept(known_before, &replicas, &sandboxes).await;
+        Ok(replicas.into_iter().filter_map(look::found).collect())
     }
 }
 
@@ -128,13 +142,38 @@ impl Runtime for DockerRuntime {
 
     fn start<'a>(&'a self, order: &'a StartOrder) -> Reply<'a, Started> {
         Box::pin(async move {
-            let _turn = turns::take(&self.turns.starts).await;
+            let _turn = self.turns.to_start(order.awaited).await;
             self.start_replica(order).await
         })
     }
 
     fn stop<'a>(&'a self, id: &'a ReplicaId, grace: Duration) -> Reply<'a, ()> {
         Box::pin(self.stop_replica(id, grace))
+    }
+
+    fn rest<'a>(
+        &'a self,
+        id: &'a ReplicaId,
+        order: &'a StartOrder,
+        grace: Duration,
+    ) -> Reply<'a, Option<ReplicaId>> {
+        Box::pin(self.rest_replica(id, order, grace))
+    }
+
+    fn lay_out<'a>(&'a self, order: &'a StartOrder) -> Reply<'a, Option<ReplicaId>> {
+        Box::pin(self.lay_out_replica(order))
+    }
+
+    fn settle<'a>(&'a self, id: &'a ReplicaId, cpu_millis: u32) -> Reply<'a, ()> {
+        Box::pin(self.limit_cpu(id, cpu_millis))
+    }
+
+    fn freeze<'a>(&'a self, id: &'a ReplicaId) -> Reply<'a, ()> {
+        Box::pin(self.freeze_replica(id))
+    }
+
+    fn thaw<'a>(&'a self, id: &'a ReplicaId) -> Reply<'a, ()> {
+        Box::pin(self.thaw_replica(id))
     }
 
     fn list(&self) -> Reply<'_, Vec<Found>> {
@@ -175,6 +214,7 @@ impl Runtime for DockerRuntime {
 
     fn register(&self, registry: &mut Registry) {
         self.engine.calls().register(registry);
+        self.kept.register(registry);
     }
 
     fn watch(&self) -> mpsc::Receiver<Event> {

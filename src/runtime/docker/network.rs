@@ -37,6 +37,11 @@ impl Network {
         self.own
     }
 
+    /// Whether it gives a container an address of its own.
+    pub(super) fn is_a_bridge(&self) -> bool {
+        !matches!(self.name.as_str(), "host" | "none") && !self.name.starts_with("container:")
+    }
+
     /// What containers are told to join.
     pub(super) fn name(&self) -> &str {
         &self.name

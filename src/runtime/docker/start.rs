@@ -1,5 +1,5 @@
 //! Starting one replica: create, start, ask for the address. Three calls, since a page is waiting; two more for each
-//! further network.
+//! further network. One that was kept is only started (`rest`).
 //!
 //! Nothing is assumed. A name that is taken, and a call whose end nobody saw, mean looking at what is there;
 //! only a container with this instance's label is ever taken or cleared away.
@@ -13,11 +13,11 @@ use super::calls::Operation;
 use super::container::{self, Frame};
 use super::engine::LOOK;
 use super::failure::Failure;
-use super::{DockerRuntime, labels, look, network, output, workspace};
+use super::{DockerRuntime, labels, look, network, output, sandbox, workspace};
 use crate::runtime::{Endpoint, Exit, ReplicaId, RuntimeError, StartOrder, Started, Status};
 
-const CREATE: Duration = Duration::from_secs(30);
-const START: Duration = Duration::from_mins(1);
+pub(super) const CREATE: Duration = Duration::from_secs(30);
+pub(super) const START: Duration = Duration::from_mins(1);
 
 /// How often the way is cleared before giving up: once for a leftover, once for a lost network, once more.
 const ATTEMPTS: u32 = 3;
@@ -42,16 +42,21 @@ impl DockerRuntime {
     pub(super) async fn start_replica(&self, order: &StartOrder) -> Result<Started, RuntimeError> {
         let what = format!("start app {}", order.app);
         let name = labels::name(&self.identity, order);
+        if let Some(kept) = self.kept.take(&order.app, &name)
+            && let Some(started) = self.start_kept(kept, order, &what).await?
+        {
+            return Ok(started);
+        }
         let began = Instant::now();
         for _ in 0..ATTEMPTS {
             self.network.ensure(&self.engine, &self.identity).await?;
-            match self.create(order, &name).await {
+            match self.create(order, &name, None).await {
                 Ok(id) => {
                     self.join_further(order, &id, &what).await?;
                     let created = Some(began.elapsed());
                     match self.begin(&id, &what).await? {
                         Begun::Runs(endpoint) => {
-                            return Ok(Started { id: ReplicaId(id), endpoint, created });
+                            return Ok(Started { id: ReplicaId(id), endpoint, created, kept: false });
                         }
                         Begun::NetworkLost => self.network.forget().await,
                     }
@@ -84,16 +89,28 @@ impl DockerRuntime {
         )))
     }
 
-    async fn create(&self, order: &StartOrder, name: &str) -> Result<String, Failure> {
+    /// Makes a container, on the network that replicas join, or `within` a sandbox that has an endpoint for it.
+    pub(super) async fn create(
+        &self,
+        order: &StartOrder,
+        name: &str,
+        within: Option<(&str, &Endpoint)>,
+    ) -> Result<String, Failure> {
         let session = self.engine.session().await?;
         let revision = &order.revision;
+        let mut labels = labels::of(&self.identity, order);
+        let mode = within.map(|(sandbox, endpoint)| {
+            labels.insert(labels::ADDRESS.to_owned(), sandbox::address_label(endpoint));
+            sandbox::mode(sandbox)
+        });
         let frame = Frame {
-            network: self.network.name(),
+            network: mode.as_deref().unwrap_or_else(|| self.network.name()),
+            boost_millis: order.boost_millis,
             host: &session.host,
             own_init: self.own_init.contains(&revision.image_id),
             workspace: revision.workload.workspace.then(|| workspace::mount(&self.identity, &order.app)),
         };
-        let body = container::body(revision, labels::of(&self.identity, order), frame);
+        let body = container::body(revision, labels, frame);
         let options = CreateContainerOptionsBuilder::new().name(name).build();
         let what = format!("create container {name}");
         let created = self
@@ -106,7 +123,12 @@ impl DockerRuntime {
     }
 
     /// Connects the container `id`, which does not run yet, to the networks that the app names.
-    async fn join_further(&self, order: &StartOrder, id: &str, what: &str) -> Result<(), RuntimeError> {
+    pub(super) async fn join_further(
+        &self,
+        order: &StartOrder,
+        id: &str,
+        what: &str,
+    ) -> Result<(), RuntimeError> {
         for name in &order.revision.workload.networks {
             if name == self.network.name() {
                 continue;
@@ -174,7 +196,7 @@ impl DockerRuntime {
                 self.discard(id).await;
                 Err(RuntimeError::Exited { exit, output })
             }
-            Status::Gone => Err(Exit::UNKNOWN.into()),
+            Status::Frozen(_) | Status::Gone => Err(Exit::UNKNOWN.into()),
         }
     }
 
@@ -195,14 +217,16 @@ impl DockerRuntime {
         let id = ReplicaId(inspected.id.clone().unwrap_or_else(|| name.to_owned()));
         let fits = labels.and_then(|labels| labels.get(labels::REVISION)) == Some(&order.revision.hash);
         if let (true, Status::Running(endpoint)) = (fits, look::status(&inspected)) {
-            return Ok(Some(Occupant::Fits(Started { id, endpoint, created: None })));
+            return Ok(Some(Occupant::Fits(Started { id, endpoint, created: None, kept: true })));
         }
         self.remove(&id.0).await?;
+        self.remove_sandbox_of(look::network_mode(&inspected)).await?;
+        self.kept.forget(name);
         Ok(Some(Occupant::Cleared))
     }
 
     /// The last words of a replica that nobody will know by its ID.
-    async fn last_lines(&self, id: &str) -> Vec<String> {
+    pub(super) async fn last_lines(&self, id: &str) -> Vec<String> {
         output::tail(&self.engine, id, LAST_LINES).await.unwrap_or_else(|failure| {
             tracing::debug!(container = id, ?failure, "cannot read a replica's output");
             Vec::new()
@@ -210,7 +234,7 @@ impl DockerRuntime {
     }
 
     /// Removes a container of this call's own making. What stays after a failure here is found by its label.
-    async fn discard(&self, id: &str) {
+    pub(super) async fn discard(&self, id: &str) {
         if let Err(error) = self.remove(id).await {
             tracing::warn!(container = id.get(..12).unwrap_or(id), %error, "cannot remove a container that did not start");
         }

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use bollard::models::ContainerInspectResponse;
 use bollard::query_parameters::{RemoveContainerOptionsBuilder, StopContainerOptionsBuilder};
 
 use super::calls::Operation;
@@ -23,16 +24,32 @@ const POLL: (Duration, Duration) = (Duration::from_millis(10), Duration::from_mi
 impl DockerRuntime {
     pub(super) async fn stop_replica(&self, id: &ReplicaId, grace: Duration) -> Result<(), RuntimeError> {
         let what = format!("stop container {id}");
-        let Some(inspected) = self.inspect(&id.0).await.map_err(|failure| failure.explain(&what))? else {
-            return Ok(());
+        let Some(inspected) = self.end_replica(id, grace, &what).await? else { return Ok(()) };
+        self.remove(&id.0).await?;
+        self.remove_sandbox_of(look::network_mode(&inspected)).await?;
+        if let Some(name) = inspected.name.as_deref() {
+            self.kept.forget(name.trim_start_matches('/'));
+        }
+        Ok(())
+    }
+
+    /// Ends what runs in a container of ours, which stays; gives what it was before. `None`: there is no such container.
+    pub(super) async fn end_replica(
+        &self,
+        id: &ReplicaId,
+        grace: Duration,
+        what: &str,
+    ) -> Result<Option<ContainerInspectResponse>, RuntimeError> {
+        let Some(inspected) = self.inspect(&id.0).await.map_err(|failure| failure.explain(what))? else {
+            return Ok(None);
         };
         if !labels::are_ours(&self.identity, look::labels_of(&inspected)) {
             return Err(RuntimeError::Refused(format!("cannot {what}: it is not this proxy's")));
         }
-        let state = inspected.state.unwrap_or_default();
+        let state = inspected.state.clone().unwrap_or_default();
         if state.paused.unwrap_or(false) {
             // A frozen process cannot act on SIGTERM. Should this fail, the removal kills it all the same.
-            let thawed = self.engine.call(Operation::Unpause, &what, LOOK, |docker| async move {
+            let thawed = self.engine.call(Operation::Unpause, what, LOOK, |docker| async move {
                 docker.unpause_container(&id.0).await
             });
             if let Err(failure) = thawed.await {
@@ -40,9 +57,9 @@ impl DockerRuntime {
             }
         }
         if state.running.unwrap_or(false) {
-            self.terminate(id, grace, &what).await;
+            self.terminate(id, grace, what).await;
         }
-        self.remove(&id.0).await
+        Ok(Some(inspected))
     }
 
     /// SIGTERM (or the image's STOPSIGNAL), `grace`, SIGKILL. A failure here leaves the killing to the removal.

@@ -87,7 +87,7 @@ impl ProcessRuntime {
                 && replica.index == order.index;
             match replica.status() {
                 Status::Running(endpoint) if same => {
-                    Some(Started { id: replica.id.clone(), endpoint, created: None })
+                    Some(Started { id: replica.id.clone(), endpoint, created: None, kept: false })
                 }
                 _ => None,
             }
@@ -135,7 +135,7 @@ impl ProcessRuntime {
             Replica::start(&self.settings.warden, order, workspace.as_deref(), place, on_exit).await?;
         // One that has ended already is kept: its status and its last lines say why.
         let endpoint = replica.endpoint.clone();
-        let started = Started { id: replica.id.clone(), endpoint, created: None };
+        let started = Started { id: replica.id.clone(), endpoint, created: None, kept: false };
         self.replicas().insert(started.id.clone(), Arc::new(replica));
         Ok(started)
     }
@@ -192,6 +192,24 @@ impl Runtime for ProcessRuntime {
             Ok(())
         }
         .boxed()
+    }
+
+    /// Of a process nothing can be kept.
+    fn rest<'a>(
+        &'a self,
+        id: &'a ReplicaId,
+        _: &'a StartOrder,
+        grace: Duration,
+    ) -> Reply<'a, Option<ReplicaId>> {
+        async move { self.stop(id, grace).await.map(|()| None) }.boxed()
+    }
+
+    fn freeze<'a>(&'a self, id: &'a ReplicaId) -> Reply<'a, ()> {
+        std::future::ready(self.known(id).and_then(|replica| replica.freeze(true))).boxed()
+    }
+
+    fn thaw<'a>(&'a self, id: &'a ReplicaId) -> Reply<'a, ()> {
+        std::future::ready(self.known(id).and_then(|replica| replica.freeze(false))).boxed()
     }
 
     fn list(&self) -> Reply<'_, Vec<Found>> {

@@ -60,6 +60,8 @@ pub(super) struct Replica {
     pub(super) output: Arc<Output>,
     pub(super) endpoint: Endpoint,
     warden: Pid,
+    /// Whether its processes are stopped.
+    frozen: AtomicBool,
     /// The warden's orders go here; its closing is the last of them.
     control: StdStream,
     /// Whether its end was asked for, and is no news.
@@ -148,6 +150,7 @@ impl Replica {
             output,
             endpoint: Endpoint { address },
             warden: keeper.warden,
+            frozen: AtomicBool::new(false),
             control,
             stopping,
             ended,
@@ -160,9 +163,20 @@ impl Replica {
     /// Where its requests go, or how it ended.
     pub(super) fn status(&self) -> Status {
         match &*self.ended.borrow() {
+            None if self.frozen.load(Ordering::Relaxed) => Status::Frozen(self.endpoint.clone()),
             None => Status::Running(self.endpoint.clone()),
             Some(exit) => Status::Exited(exit.clone()),
         }
+    }
+
+    /// Takes the CPU of its process group away, or gives it back. What has left the group goes on.
+    pub(super) fn freeze(&self, frozen: bool) -> Result<(), RuntimeError> {
+        if let Status::Exited(exit) = self.status() {
+            return Err(exit.into());
+        }
+        self.order(if frozen { warden::FREEZE } else { warden::THAW });
+        self.frozen.store(frozen, Ordering::Relaxed);
+        Ok(())
     }
 
     /// Ends it: SIGTERM, `grace`, SIGKILL.

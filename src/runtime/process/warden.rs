@@ -2,8 +2,8 @@
 //!
 //! It owns one promise: nothing that the replica started outlives the proxy, whatever ends the proxy. Its
 //! standard input is a socket whose other end only the proxy holds. A byte `T` there means SIGTERM for the
-//! replica's process group; a byte `K`, or the end of the stream, means SIGKILL for all of it. As a
-//! subreaper it inherits every orphan, so that a grandchild which left the group is found as well.
+//! replica's process group, `F` and `C` that it stops and goes on; a byte `K`, or the end of the stream, means SIGKILL
+//! for all of it. As a subreaper it inherits every orphan, so that a grandchild which left the group is found as well.
 //!
 //! It tells the proxy `S<pid>` when the command runs or `E<reason>` when it cannot, and ends with the
 //! replica's exit code (128 + signal where a signal ended it). It must not read configuration, log, or
@@ -28,6 +28,10 @@ use super::procfs::children_of;
 
 /// The byte that asks for SIGTERM.
 pub(super) const TERMINATE: u8 = b'T';
+/// The byte that asks for SIGSTOP.
+pub(super) const FREEZE: u8 = b'F';
+/// The byte that asks for SIGCONT.
+pub(super) const THAW: u8 = b'C';
 /// The byte that asks for SIGKILL.
 pub(super) const KILL: u8 = b'K';
 /// First byte of the answer where the command runs; its PID follows, and a line's end.
@@ -83,6 +87,8 @@ fn obey(mut control: UnixStream, brood: &Brood) {
     loop {
         match control.read(&mut order) {
             Ok(1) if order[0] == TERMINATE => brood.terminate(),
+            Ok(1) if order[0] == FREEZE => brood.signal(Signal::STOP),
+            Ok(1) if order[0] == THAW => brood.signal(Signal::CONT),
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             _ => return brood.kill(),
         }
@@ -112,10 +118,16 @@ impl Brood {
     }
 
     fn terminate(&self) {
-        let mut fate = self.fate();
-        fate.terminating = true;
-        if let Some(leader) = fate.leader {
-            let _ = kill_process_group(leader, Signal::TERM);
+        self.fate().terminating = true;
+        self.signal(Signal::TERM);
+        // Where it is stopped it could not act on it.
+        self.signal(Signal::CONT);
+    }
+
+    /// Signals the replica's process group.
+    fn signal(&self, signal: Signal) {
+        if let Some(leader) = self.fate().leader {
+            let _ = kill_process_group(leader, signal);
         }
     }
 
