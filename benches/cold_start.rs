@@ -3,20 +3,15 @@
 //! Fifty pairs, in turn: a request to an app at zero, from its sending to its whole answer, and the same container
 //! made, started and asked by hand over the engine's socket. Needs the image of the test app: `tests/run prepare`.
 
+#[path = "figures/engine.rs"]
+mod engine;
 mod figures;
 #[path = "../tests/support/mod.rs"]
 mod support;
 
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
-use hyper::client::conn::http1;
-use hyper::{Method, Request};
-use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
-use tokio::net::UnixStream;
 
 use support::docker::{need_app_image, replicas};
 use support::http::{Call, get};
@@ -27,10 +22,10 @@ use support::wait::wait_for_async;
 use crate::figures::{ms, percentile};
 
 const PAIRS: usize = 50;
-const KEYS: &str = "name: app\nimage: {app}\nautoscale: {min: 0, max: 1, metric: rps, idle: 100ms}\n";
+const KEYS: &str =
+    "name: app\nimage: {app}\nautoscale: {min: 0, max: 1, metric: rps, idle: 100ms, remove_after: 0s}\n";
 /// As `/metrics` names them; what is left of a request's time is its way to the replica and back.
-const PHASES: [&str; 4] = ["queue", "create", "start", "probe"];
-const SOCKET: &str = "/var/run/docker.sock";
+const PHASES: [&str; 5] = ["queue", "create", "start", "application", "probe"];
 
 fn main() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -112,35 +107,10 @@ async fn by_proxy(proxy: &Proxy) -> Duration {
 async fn by_hand(like: &Value, pair: usize) -> Duration {
     let name = format!("pilotlight-bench-{}-{pair}", std::process::id());
     let start = Instant::now();
-    let made = engine(Method::POST, &format!("/containers/create?name={name}"), Some(like)).await;
-    let id = made["Id"].as_str().unwrap_or_else(|| panic!("not made: {made}")).to_owned();
-    engine(Method::POST, &format!("/containers/{id}/start"), None).await;
-    let seen = engine(Method::GET, &format!("/containers/{id}/json"), None).await;
-    let networks = seen["NetworkSettings"]["Networks"].as_object().expect("a container has networks");
-    let ip = networks.values().find_map(|network| network["IPAddress"].as_str()).expect("and an address");
-    let address = SocketAddr::new(ip.parse().expect("an address"), 8080);
-    loop {
-        match Call::get(address, "/ping").send().await {
-            Ok(answer) if answer.status == 200 => break,
-            _ => tokio::time::sleep(Duration::from_millis(1)).await,
-        }
-    }
+    let id = engine::create(&name, like).await;
+    engine::start(&id).await;
+    engine::answers(engine::address(&id, 8080).await).await;
     let took = start.elapsed();
-    engine(Method::DELETE, &format!("/containers/{id}?force=true&v=true"), None).await;
+    engine::remove(&id).await;
     took
-}
-
-/// One call to the engine on a connection of its own.
-async fn engine(method: Method, path: &str, body: Option<&Value>) -> Value {
-    let stream = UnixStream::connect(SOCKET).await.expect("the engine's socket");
-    let (mut requests, connection) = http1::handshake(TokioIo::new(stream)).await.expect("it speaks HTTP");
-    tokio::spawn(connection);
-    let body = body.map(Value::to_string).unwrap_or_default();
-    let request = Request::builder().method(method).uri(format!("/v1.41{path}")).header("host", "docker");
-    let request = request.header("content-type", "application/json").body(Full::new(Bytes::from(body)));
-    let answer = requests.send_request(request.expect("a request")).await.expect("an answer");
-    let status = answer.status();
-    let body = answer.into_body().collect().await.expect("its body").to_bytes();
-    assert!(status.is_success(), "{path}: {status} {}", String::from_utf8_lossy(&body));
-    serde_json::from_slice(&body).unwrap_or(Value::Null)
 }

@@ -272,7 +272,7 @@ async fn a_wake_tells_where_its_time_went() {
     assert_eq!((missing.status, missing.text()), (404, "no such app; /api/apps has all of them\n"));
 }
 
-/// Python's plainest server does not say SO_REUSEADDR: it cannot listen where a connection of the one before is still
+/// Python's plainest server does not say `SO_REUSEADDR`: it cannot listen where a connection of the one before is still
 /// remembered.
 const PLAIN_PYTHON: &str = "import http.server, socketserver; \
     socketserver.TCPServer(('', 8080), http.server.SimpleHTTPRequestHandler).serve_forever()";
