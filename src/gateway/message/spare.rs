@@ -3,6 +3,7 @@
 
 use std::cell::RefCell;
 
+use bytes::BytesMut;
 use http::HeaderMap;
 
 /// Maps and texts that a thread keeps: a map for each request that is answered, and one for each answer.
@@ -17,7 +18,11 @@ const LARGEST_MAP: usize = 128;
 /// Bytes of a text that is kept.
 const LARGEST_TEXT: usize = 32 * 1024;
 
+/// Blocks that a thread keeps: what it reads one after the other needs one, and those that wait to be written some.
+const MOST_BLOCKS: usize = 16;
+
 thread_local! {
+    static BLOCKS: RefCell<Vec<BytesMut>> = const { RefCell::new(Vec::new()) };
     static MAPS: RefCell<Vec<HeaderMap>> = const { RefCell::new(Vec::new()) };
     static TEXTS: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
 }
@@ -51,6 +56,23 @@ pub fn give_back_text(mut text: Vec<u8>) {
     }
 }
 
+/// An empty block with room for so many bytes, the one that was used last: it is in the cache still. `None`: there is
+/// none, or its bytes are not written yet.
+#[must_use]
+pub fn block(room: usize) -> Option<BytesMut> {
+    let mut block = BLOCKS.with_borrow_mut(Vec::pop)?;
+    block.try_reclaim(room).then_some(block)
+}
+
+/// A block that is empty, though some of its bytes may have to be written yet.
+pub fn give_back_block(block: BytesMut) {
+    BLOCKS.with_borrow_mut(|kept| {
+        if kept.len() < MOST_BLOCKS {
+            kept.push(block);
+        }
+    });
+}
+
 fn put<T>(kept: &'static std::thread::LocalKey<RefCell<Vec<T>>>, one: T) {
     kept.with_borrow_mut(|kept| {
         if kept.len() < MOST {
@@ -73,6 +95,25 @@ mod tests {
         assert!(super::map().is_empty());
         give_back_text(b"abc".to_vec());
         assert_eq!(text(), b"");
+    }
+
+    #[test]
+    fn a_block_comes_again_when_its_bytes_are_gone() {
+        let mut block = BytesMut::with_capacity(100);
+        block.extend_from_slice(&[7; 60]);
+        let at = block.as_ptr();
+        let bytes = block.split().freeze();
+        give_back_block(block);
+        assert!(super::block(100).is_none(), "they are in use");
+        let mut block = BytesMut::with_capacity(100);
+        block.extend_from_slice(&bytes);
+        drop(block.split());
+        give_back_block(block);
+        assert!(super::block(100).is_some_and(|block| block.is_empty() && block.capacity() >= 100));
+        assert!(super::block(1).is_none());
+        assert_eq!(bytes.as_ptr(), at);
+        (0..2 * MOST_BLOCKS).for_each(|_| give_back_block(BytesMut::with_capacity(10)));
+        assert_eq!(BLOCKS.with_borrow(Vec::len), MOST_BLOCKS);
     }
 
     #[test]

@@ -23,8 +23,8 @@ use crate::gateway::upload::{Broken, Upload};
 use crate::gateway::upstream::Parcel;
 use crate::runtime::Endpoint;
 
-/// Bytes that are read at once: of heads and small answers, and at most.
-const READ: (usize, usize) = (8 * 1024, 64 * 1024);
+/// Bytes that are read at once: of heads and small answers, and at most: 64 KiB, as many apps write, with a head before.
+const READ: (usize, usize) = (8 * 1024, 80 * 1024);
 
 /// Why an exchange has come to no end.
 #[derive(Debug, thiserror::Error)]
@@ -199,6 +199,10 @@ impl Connection {
         {
             task.0 = None;
         }
+        if self.inbox.is_empty() && self.read > READ.0 {
+            // Each in a block of its own, many connections would walk through more than a cache holds.
+            spare::give_back_block(std::mem::take(&mut self.inbox));
+        }
     }
 
     /// Gives back what large answers have taken, while there is none.
@@ -270,14 +274,19 @@ impl Connection {
         &self.framing
     }
 
+    /// Reads from the front of its own block again, or of the one that another has read into last.
+    fn take_block(&mut self) -> bool {
+        self.inbox.try_reclaim(self.read)
+            || (self.read > READ.0 && spare::block(self.read).map(|block| self.inbox = block).is_some())
+    }
+
     /// Reads what there is, at least a byte; 0: the connection has ended.
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         if let Framing::Length(left) = self.framing {
             self.read = self.read.max(usize::try_from(left).unwrap_or(READ.1).min(READ.1));
         }
         // From the front of the block as long as that is possible: what was read there last is in the cache.
-        let fresh =
-            self.inbox.is_empty() && self.inbox.capacity() < self.read && self.inbox.try_reclaim(self.read);
+        let fresh = self.inbox.is_empty() && self.inbox.capacity() < self.read && self.take_block();
         if !fresh && self.inbox.capacity() - self.inbox.len() < self.read / 2 {
             self.inbox.reserve(self.read);
         }
