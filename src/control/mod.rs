@@ -48,6 +48,9 @@ const INBOX: usize = 256;
 /// Names of upstreams that are looked up at once.
 const LOOKUPS: usize = 8;
 
+/// How long a proxy that leaves its replicas waits for what the runtime is doing to some of them.
+const LEAVE: Duration = Duration::from_secs(3);
+
 /// How long stopping all replicas may take beyond what each of them may.
 const END_MARGIN: Duration = Duration::from_secs(30);
 
@@ -364,6 +367,12 @@ impl Control {
 
     /// Ends the supervisors: with their replicas, or leaving those to the next proxy.
     async fn end(mut self, stop_replicas: bool) {
+        if !stop_replicas {
+            // What the runtime is amid shall not be left half made.
+            self.tell_all(|| Message::Leave);
+            let left = async { while self.supervisors.join_next().await.is_some() {} };
+            let _in_time = tokio::time::timeout(LEAVE, left).await;
+        }
         if stop_replicas {
             self.tell_all(|| Message::Retire);
             let specs = self.apps.values().map(|managed| &managed.view.policy.spec);

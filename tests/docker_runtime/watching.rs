@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pilotlight::config::spec::DockerSpec;
-use pilotlight::runtime::{Revision, Runtime, RuntimeError, StartOrder, Status};
+use pilotlight::runtime::{Change, Revision, Runtime, RuntimeError, StartOrder, Status};
 use serde_json::json;
 use tokio::time::{Instant, timeout};
 
@@ -45,10 +45,10 @@ async fn what_is_done_by_hand_is_told() {
     let mut events = lab.runtime.watch();
     wait_for_resync(&mut events).await;
     let started = lab.serving(&["serve"]).await;
-    docker(&["pause", &started.id.0]);
-    wait_for_resync(&mut events).await;
-    docker(&["unpause", &started.id.0]);
-    wait_for_resync(&mut events).await;
+    for by_hand in ["pause", "unpause"] {
+        docker(&[by_hand, &started.id.0]);
+        assert_eq!(next_change(&mut events, &started).await, Change::Paused);
+    }
     docker(&["kill", &started.id.0]);
     assert_eq!(next_change(&mut events, &started).await, exited(Some(137), false));
 

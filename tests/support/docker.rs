@@ -211,10 +211,20 @@ impl Drop for OwnImage {
 }
 
 /// Removes all containers, networks and volumes with that label. Blocks: it is for what happens at the end.
+#[expect(clippy::disallowed_methods, reason = "that nothing happens any more has no condition to wait for")]
 pub(crate) fn remove_labelled(label: &str) {
     let filter = format!("label={label}");
-    for id in listed(&["ps", "--all", "--quiet", "--no-trunc", "--filter", &filter]) {
-        remove(&["rm", "--force", "--volumes", &id]);
+    // The engine may be amid making one for a proxy that was killed: until it has been seen to make no more.
+    let mut quiet = 0;
+    while quiet < 2 {
+        let found = listed(&["ps", "--all", "--quiet", "--no-trunc", "--filter", &filter]);
+        quiet = if found.is_empty() { quiet + 1 } else { 0 };
+        for id in found {
+            remove(&["rm", "--force", "--volumes", &id]);
+        }
+        if quiet < 2 {
+            std::thread::sleep(std::time::Duration::from_millis(250));
+        }
     }
     for id in listed(&["network", "ls", "--quiet", "--no-trunc", "--filter", &filter]) {
         remove(&["network", "rm", &id]);

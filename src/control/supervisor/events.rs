@@ -23,7 +23,7 @@ impl Supervisor {
         match message {
             Message::Found(found) if self.adopted => self.compare(found),
             // What was never taken over goes with its app, or is left to the next start.
-            Message::Found(_) if self.stage == Stage::Closed => {}
+            Message::Found(_) if matches!(self.stage, Stage::Closed | Stage::Leaving) => {}
             Message::Found(found) if self.stage == Stage::Retiring => {
                 self.adopted = true;
                 for it in found {
@@ -42,6 +42,7 @@ impl Supervisor {
             Message::GiveWay => self.give_way(),
             Message::Reload(policy) => self.reload(policy, now),
             Message::Close => self.close(Stage::Closed, now),
+            Message::Leave => self.close(Stage::Leaving, now),
             Message::Retire => {
                 self.close(Stage::Retiring, now);
                 self.retire_all(now);

@@ -67,6 +67,8 @@ pub enum Message {
     Reload(Arc<Policy>),
     /// The proxy stops: nothing more is started.
     Close,
+    /// The proxy ends and leaves what there is to the next: so does the task, when nothing changes any more.
+    Leave,
     /// The app is to go: its replicas are drained and stopped, then the task ends.
     Retire,
 }
@@ -123,6 +125,7 @@ pub struct Supervisor {
 enum Stage {
     Open,
     Closed,
+    Leaving,
     Retiring,
 }
 
@@ -205,6 +208,9 @@ impl Supervisor {
                 _ = tick.tick(), if !self.is_parked() => self.sample(),
             }
             self.step();
+            if self.stage == Stage::Leaving && !self.slots.iter().any(Slot::is_changing) {
+                return;
+            }
             while self.stage == Stage::Retiring && self.slots.is_empty() {
                 // A word that the app is wanted again may have come meanwhile.
                 let Ok(message) = self.inbox.try_recv() else { return };

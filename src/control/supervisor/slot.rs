@@ -216,6 +216,16 @@ impl Slot {
         matches!(self.phase, Phase::Frozen { .. } | Phase::Stopped { .. })
     }
 
+    /// Whether a call of the runtime is under way that makes it, stops it or freezes it.
+    #[must_use]
+    pub fn is_changing(&self) -> bool {
+        match &self.phase {
+            Phase::Starting(starting) => starting.id.get().is_none(),
+            Phase::Stopping | Phase::Freezing { .. } => true,
+            _ => false,
+        }
+    }
+
     /// Whether it is frozen, or soon will be.
     #[must_use]
     pub fn is_frozen(&self) -> bool {

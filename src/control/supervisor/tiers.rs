@@ -254,7 +254,7 @@ impl Supervisor {
 
     /// Sends further down what has rested for as long as it may, and removes what could not serve any more.
     pub(super) fn lower(&mut self, now: Millis) {
-        if !self.adopted || self.stage == Stage::Closed {
+        if !self.adopted || matches!(self.stage, Stage::Closed | Stage::Leaving) {
             return;
         }
         let (idle, remove_after) = (self.policy.spec.autoscale.idle, self.policy.spec.autoscale.remove_after);
@@ -299,7 +299,7 @@ impl Supervisor {
 
     /// When something that rests goes further down. While the app is lit it is looked at every second anyway.
     pub(super) fn rest_ends(&self) -> Option<Millis> {
-        if !self.adopted || self.stage == Stage::Closed || self.lit.is_some() {
+        if !self.adopted || matches!(self.stage, Stage::Closed | Stage::Leaving) || self.lit.is_some() {
             return None;
         }
         let spec = &self.policy.spec.autoscale;

@@ -99,7 +99,7 @@ impl Upstream {
                     }
                     Some(Message::Close) => self.close(),
                     // What is open goes on: nothing of it is ours to stop.
-                    Some(Message::Retire) => return self.close(),
+                    Some(Message::Retire | Message::Leave) => return self.close(),
                     Some(
                         Message::Found(_)
                         | Message::Unreachable(_)
