@@ -227,9 +227,11 @@ async fn old_news_of_an_end_ends_nothing() {
     drop(stage.visitor().await.expect("it serves"));
     pass(30).await;
     let again = stage.visitor().await.expect("it serves again");
+    let starts = stage.starts();
     stage.runtime.tell_of_an_end();
     pass(3).await;
     assert_eq!((stage.tiers(), stage.only().life), ((1, 0, 0), Life::Running));
+    assert_eq!(stage.starts(), starts, "none had to take its place");
     drop(again);
     stage.runtime.kill_one();
     pass(3).await;
