@@ -1,6 +1,7 @@
 //! How many may wait, and for how long.
 
 use crate::support::http::{Call, get};
+use crate::support::wait::wait_for_async;
 use crate::{held, proxy};
 
 #[tokio::test]
@@ -23,6 +24,11 @@ async fn a_full_queue_refuses_at_once() {
 #[tokio::test]
 async fn nobody_waits_where_none_may() {
     let proxy = proxy(&[], "hold: {max: 0}").await;
+    // Whoever comes and goes before it is known what runs wakes nobody.
+    wait_for_async("the proxy is ready", || async {
+        (get(proxy.admin(), "/readyz").await.status == 200).then_some(())
+    })
+    .await;
     let refused = get(proxy.address(), "/id").await;
     assert_eq!((refused.status, refused.reason()), (503, "hold-full"));
     // It is a wake all the same, and who comes later is served.
