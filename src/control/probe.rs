@@ -8,8 +8,10 @@ use tokio::time::Instant;
 use crate::config::spec::HealthSpec;
 use crate::runtime::{Endpoint, Exit, Proof, ReplicaId, Runtime, RuntimeError, Status};
 
-/// The first pause between two attempts; it doubles up to the longest.
-const FIRST_PAUSE: Duration = Duration::from_millis(1);
+/// A pause between two attempts is such a part of the time that has gone by since the first: no start is longer by more
+/// than that for being looked at only now and then.
+const PAUSE_PART: u32 = 50;
+const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
 const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 
 /// How often the runtime is asked whether the replica still runs, should its event be lost.
@@ -63,7 +65,6 @@ pub async fn until_ready(
     let mut unseen = Duration::ZERO;
     let started = Instant::now();
     let deadline = started + health.start_timeout;
-    let mut pause = FIRST_PAUSE;
     let mut look_at = started + LOOK;
     loop {
         let tried = tokio::time::timeout_at(deadline, runtime.reach(endpoint, health, proof)).await;
@@ -73,9 +74,9 @@ pub async fn until_ready(
             Err(_elapsed) => "no answer".to_owned(),
         };
         let failed = Instant::now();
+        let pause = ((failed - started) / PAUSE_PART).clamp(SHORTEST_PAUSE, LONGEST_PAUSE);
         let next = (failed + pause).min(deadline);
         let nudged = tokio::time::timeout_at(next, nudge.notified()).await.is_ok();
-        pause = (pause * 2).min(LONGEST_PAUSE);
         let over = Instant::now() >= deadline;
         if nudged || (!over && Instant::now() >= look_at) {
             match runtime.status(id).await {
