@@ -107,6 +107,7 @@ fn decision(c: &mut Criterion) {
     let spec = spec().autoscale;
     let seen = Observation {
         ready: 4,
+        needed: false,
         starting: 0,
         in_flight: 12,
         held: 0,

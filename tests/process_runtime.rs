@@ -103,6 +103,7 @@ async fn order(
         volumes: Vec::new(),
         workspace: false,
         networks: Vec::new(),
+        named: false,
         dir: dir.to_owned(),
     };
     let revision = runtime.prepare("shop", &Arc::new(workload)).await.expect("it has a command");

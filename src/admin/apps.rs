@@ -11,7 +11,7 @@ use crate::config::show_route;
 use crate::config::spec::{Metric, Source};
 use crate::control::status::Status;
 use crate::control::{View, observe};
-use crate::runtime::docker;
+use crate::runtime::{Runtime, docker};
 
 /// One app, as `/api/apps` tells of it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -38,6 +38,8 @@ pub struct AppView {
     pub frozen: u32,
     /// Replicas that are stopped and kept, to be started again.
     pub stopped: u32,
+    /// Whether the network of one of its replicas is kept, so that it starts faster.
+    pub network_kept: bool,
     /// Fewest replicas that the file allows.
     pub min: u32,
     /// Most replicas that the file allows.
@@ -64,6 +66,8 @@ pub struct AppView {
     pub revision: Option<String>,
     /// Where its requests come in.
     pub routes: Vec<String>,
+    /// Apps that are up before it, and for as long as it is.
+    pub needs: Vec<String>,
 }
 
 /// How an app stands.
@@ -88,13 +92,14 @@ impl State {
     }
 }
 
-pub(super) fn list(views: &[View]) -> Response<Full<Bytes>> {
+pub(super) fn list(views: &[View], runtime: &dyn Runtime) -> Response<Full<Bytes>> {
     let statuses: Vec<_> = views.iter().map(|view| view.status.load_full()).collect();
-    let apps: Vec<_> = views.iter().zip(&statuses).map(|(view, status)| show(view, status)).collect();
+    let apps: Vec<_> =
+        views.iter().zip(&statuses).map(|(view, status)| show(view, status, runtime)).collect();
     json(&apps)
 }
 
-fn show(view: &View, status: &Status) -> AppView {
+fn show(view: &View, status: &Status, runtime: &dyn Runtime) -> AppView {
     let spec = &view.policy.spec;
     let (now, meter) = (clock::now(), &view.policy.meter);
     let rps = status.lit.map_or(0.0, |lit| observe::rate(meter, spec.autoscale.stable_window, lit, now));
@@ -117,6 +122,7 @@ fn show(view: &View, status: &Status) -> AppView {
         draining: status.draining,
         frozen: status.frozen,
         stopped: status.stopped,
+        network_kept: runtime.keeps_network(&spec.name),
         min: if scaled { spec.autoscale.min } else { 0 },
         max: if scaled { spec.autoscale.max } else { 0 },
         metric: scaled.then_some(spec.autoscale.metric),
@@ -134,6 +140,7 @@ fn show(view: &View, status: &Status) -> AppView {
         image_id: revision.map(|revision| revision.image_id.clone()).filter(|id| !id.is_empty()),
         revision: revision.map(|revision| revision.hash.clone()),
         routes: spec.routes.iter().map(show_route).collect(),
+        needs: spec.needs.clone(),
     }
 }
 

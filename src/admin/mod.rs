@@ -24,6 +24,7 @@ use tokio::sync::Semaphore;
 
 use self::metrics::{Format, Metrics};
 use crate::control::Board;
+use crate::runtime::Runtime;
 
 /// Connections served at once; the others wait to be accepted.
 const MAX_CONNECTIONS: usize = 256;
@@ -31,8 +32,19 @@ const MAX_CONNECTIONS: usize = 256;
 /// For a request's head.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// What it reads.
+pub struct Sources {
+    /// What the control plane shows.
+    pub board: Arc<Board>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// What runs the replicas; asked for what it has in its books alone.
+    pub runtime: Arc<dyn Runtime>,
+}
+
 /// Serves until dropped.
-pub async fn serve(listener: TcpListener, board: Arc<Board>, metrics: Arc<Metrics>) {
+pub async fn serve(listener: TcpListener, sources: Sources) {
+    let sources = Arc::new(sources);
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let mut connections = tokio::task::JoinSet::new();
     loop {
@@ -46,10 +58,10 @@ pub async fn serve(listener: TcpListener, board: Arc<Board>, metrics: Arc<Metric
                 continue;
             }
         };
-        let (board, metrics) = (Arc::clone(&board), Arc::clone(&metrics));
+        let sources = Arc::clone(&sources);
         let service = tower::service_fn(move |request: Request<Incoming>| {
-            let (board, metrics) = (Arc::clone(&board), Arc::clone(&metrics));
-            async move { Ok::<_, Infallible>(answer(&board, metrics, &request).await) }
+            let sources = Arc::clone(&sources);
+            async move { Ok::<_, Infallible>(answer(&sources, &request).await) }
         });
         connections.spawn(async move {
             let served = http1::Builder::new()
@@ -65,15 +77,16 @@ pub async fn serve(listener: TcpListener, board: Arc<Board>, metrics: Arc<Metric
     }
 }
 
-async fn answer(board: &Board, metrics: Arc<Metrics>, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+async fn answer(sources: &Sources, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+    let Sources { board, metrics, runtime } = sources;
     let (method, path) = (request.method(), request.uri().path());
     let adopted = board.adopted.load(Ordering::Relaxed);
     let mut response = match path {
         "/healthz" => text(StatusCode::OK, "ok\n"),
         "/readyz" if adopted => text(StatusCode::OK, "ready\n"),
         "/readyz" => text(StatusCode::SERVICE_UNAVAILABLE, "waiting for the runtime\n"),
-        "/api/apps" => apps::list(&board.apps.load()),
-        "/metrics" => scraped(metrics, request.headers().get(ACCEPT)).await,
+        "/api/apps" => apps::list(&board.apps.load(), &**runtime),
+        "/metrics" => scraped(Arc::clone(metrics), request.headers().get(ACCEPT)).await,
         path => match wakes::asked_for(path) {
             Some(name) => match wakes::list(&board.apps.load(), name) {
                 Some(wakes) => json(&wakes),

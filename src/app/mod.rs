@@ -12,8 +12,10 @@ pub mod gate;
 pub mod histogram;
 pub mod hold;
 pub mod meter;
+pub mod needs;
 pub mod rate;
 pub mod replica;
+pub mod scout;
 pub mod shard;
 pub mod tally;
 #[cfg(test)]
@@ -30,8 +32,10 @@ use crate::app::balance::Scale;
 use crate::app::clock::Millis;
 use crate::app::hold::{Hold, QueueFull};
 use crate::app::meter::Meter;
+use crate::app::needs::Dependants;
 use crate::app::rate::Rate;
 use crate::app::replica::{Claim, Replica};
+use crate::app::scout::Offer;
 use crate::app::tally::Tally;
 use crate::app::waking::Waking;
 use crate::config::spec::{AppSpec, AutoscaleSpec};
@@ -56,6 +60,11 @@ pub struct App {
     /// How it came back the last time.
     waking: ArcSwapOption<Waking>,
     tally: Arc<Tally>,
+    dependants: Dependants,
+    /// A replica that may be ready, for one request to find out.
+    offer: ArcSwapOption<Offer>,
+    /// Requests that wait for such a one.
+    scouts: Notify,
     supervisor: Notify,
 }
 
@@ -78,7 +87,8 @@ pub struct Trouble {
 impl Trouble {
     /// Whether a request that comes now is refused at once. When the next attempt is due it is held: a client that
     /// waited for as long as it was told must not find that nobody else has noticed yet.
-    fn refuses(&self, now: Millis) -> bool {
+    #[must_use]
+    pub fn refuses(&self, now: Millis) -> bool {
         self.refuse && (self.kind == TroubleKind::ShuttingDown || now < self.retry_at)
     }
 }
@@ -173,6 +183,9 @@ impl App {
             woken_at: AtomicU64::new(0),
             waking: ArcSwapOption::empty(),
             tally,
+            dependants: Dependants::default(),
+            offer: ArcSwapOption::empty(),
+            scouts: Notify::new(),
             supervisor: Notify::new(),
         })
     }
@@ -247,6 +260,25 @@ impl App {
     pub fn publish(self: &Arc<Self>, replicas: Vec<Arc<Replica>>) {
         self.ready.store(Arc::new(replicas));
         self.pass_on();
+        self.dependants.call();
+    }
+
+    /// Whether any replica may be claimed.
+    #[must_use]
+    pub fn serves(&self) -> bool {
+        !self.ready.load().is_empty()
+    }
+
+    /// Whether another app needs this one to be up.
+    #[must_use]
+    pub fn is_needed(&self) -> bool {
+        self.dependants.are_there()
+    }
+
+    /// The names of the apps that do, sorted.
+    #[must_use]
+    pub fn needed_by(&self) -> Vec<String> {
+        self.dependants.names()
     }
 
     /// Sets or clears the trouble; a refusing one also ends the wait of all that are held.
@@ -256,6 +288,7 @@ impl App {
         if let Some(trouble) = trouble.filter(|trouble| trouble.refuse) {
             self.hold.fail_all(|| Arc::clone(&trouble));
         }
+        self.dependants.call();
     }
 
     /// Why requests get no replica, as far as is known.

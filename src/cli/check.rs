@@ -69,12 +69,15 @@ fn describe(app: &AppSpec, runtime: &str) -> String {
         let (routes, origins) = (routes.join(", "), origins.join(", "));
         return format!("\n{}\n  routes    {routes}\n  upstream  {origins}\n", app.name);
     }
+    let routes =
+        if routes.is_empty() { "none: only other apps reach it".to_owned() } else { routes.join(", ") };
     [
         format!("\n{}\n", app.name),
-        format!("  routes    {}\n", routes.join(", ")),
+        format!("  routes    {routes}\n"),
         format!("  runs      {} (runtime {runtime})\n", workload(&app.workload)),
         format!("  instance  {}\n", resources(app.workload.resources)),
         format!("  replicas  {}\n", autoscale(&app.autoscale)),
+        if app.needs.is_empty() { String::new() } else { format!("  needs     {}\n", app.needs.join(", ")) },
     ]
     .concat()
 }

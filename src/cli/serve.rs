@@ -203,7 +203,7 @@ impl Proxy {
         let (connections, unrouted) = Default::default();
         let traffic = Traffic { connections, unrouted, access_log: access_log.clone() };
         let metrics = Arc::new(Metrics::new(Arc::clone(&board), traffic.clone(), &*replicas));
-        let mut control = Control::new(replicas, Arc::clone(&routes), Arc::clone(&board));
+        let mut control = Control::new(Arc::clone(&replicas), Arc::clone(&routes), Arc::clone(&board));
         if let Some(first) = public(&listeners) {
             control.look_up(Hosts::watch(first));
         }
@@ -212,7 +212,7 @@ impl Proxy {
         control.apply(apps, edge);
         let control = tokio::spawn(control.run(inbox));
         let admin = tokio::net::TcpListener::from_std(admin)?;
-        let admin = tokio::spawn(admin::serve(admin, board, metrics));
+        let admin = tokio::spawn(admin::serve(admin, admin::Sources { board, metrics, runtime: replicas }));
 
         let (stop, stopping) = watch::channel(None);
         let gateway = Gateway {

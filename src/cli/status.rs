@@ -153,7 +153,11 @@ fn table(apps: &[AppView], terminal: Terminal) -> String {
     if apps.is_empty() {
         text += "no apps\n";
     }
-    text
+    text + &match apps.iter().filter(|app| app.network_kept).count() {
+        0 => String::new(),
+        1 => "1 network is kept for a faster start\n".to_owned(),
+        kept => format!("{kept} networks are kept for faster starts\n"),
+    }
 }
 
 fn cells(app: &AppView) -> [String; 8] {
@@ -183,6 +187,7 @@ fn replicas(app: &AppView) -> String {
         (app.starting, "starting"),
         (app.draining, "draining"),
         (app.frozen, "frozen"),
+        (app.stopped, "stopped"),
     ];
     let others = others.into_iter().filter(|(count, _)| *count > 0);
     let parts = others.map(|(count, what)| format!("{count} {what}"));
@@ -218,6 +223,7 @@ mod tests {
             draining: 0,
             frozen: 0,
             stopped: 0,
+            network_kept: false,
             min: 0,
             max: 5,
             metric: Some(Metric::Rps),
@@ -231,6 +237,7 @@ mod tests {
             image_id: None,
             revision: None,
             routes: Vec::new(),
+            needs: Vec::new(),
         }
     }
 
@@ -260,18 +267,21 @@ mod tests {
         };
         let failing = AppView { desired: 2, ready: 2, ejected: 1, ..app("flaky", State::Lit) };
         let frozen = AppView { frozen: 2, ..app("asleep", State::Pilot) };
+        let stopped = AppView { stopped: 1, network_kept: true, ..app("resting", State::Out) };
         let upstream = AppView { metric: None, target: None, ..app("db", State::Lit) };
         let leaving = AppView { retiring: true, draining: 1, ..app("old", State::Lit) };
         assert_eq!(
-            table(&[busy(), failed, failing, frozen, upstream, leaving], PLAIN),
+            table(&[busy(), failed, failing, frozen, stopped, upstream, leaving], PLAIN),
             "\
 APP          STATE    REPLICAS            RATE      TARGET      IN FLIGHT  HELD  LAST DECISION
 shop         lit      3 of 4, 1 starting  37.0 rps  10 rps      12         2     rps 37.0 / target 10 → 4
 a-long-name  out      0 of 1              0.0 rps   70 % cpu    0          0     exited with code 1
 flaky        lit      2 of 2, 1 failing   0.0 rps   10 rps      0          0     no request yet
 asleep       pilot    0 of 0, 2 frozen    0.0 rps   10 rps      0          0     no request yet
+resting      out      0 of 0, 1 stopped   0.0 rps   10 rps      0          0     no request yet
 db           lit      0 of 0              0.0 rps   not scaled  0          0     no request yet
 old          leaving  0 of 0, 1 draining  0.0 rps   10 rps      0          0     no request yet
+1 network is kept for a faster start
 "
         );
         assert!(table(&[], PLAIN).ends_with("no apps\n"));

@@ -13,11 +13,11 @@ use super::route::{Claims, Owner, PathPrefix};
 use super::schema::{HealthFile, HoldFile, RateFile, ResourcesFile, WebSocketFile};
 use super::slot::{At, Slot};
 use super::spec::{
-    AppSpec, HealthSpec, HoldSpec, HostPattern, ListenAddress, Protocol, RateSpec, Resources, RouteSpec,
-    RuntimeKind, Source, WebSocketSpec, Workload,
+    AppSpec, HealthSpec, HoldSpec, HostPattern, ListenAddress, Probe, Protocol, RateSpec, Resources,
+    RouteSpec, RuntimeKind, Source, WebSocketSpec, Workload,
 };
 use super::value::{Int, Many, Number, Size, Time, Word};
-use super::{autoscale, boost, socket, upstream, volume};
+use super::{autoscale, boost, needs, socket, upstream, volume};
 
 /// What the apps before have taken.
 #[derive(Default)]
@@ -37,10 +37,12 @@ pub(crate) struct Context {
     pub(crate) state_dir: (PathBuf, Option<Span>),
     /// Whether the app's keys stand at the top level.
     pub(crate) single: bool,
+    /// Names of apps that others need.
+    pub(crate) needed: BTreeSet<String>,
 }
 
 impl Context {
-    /// The app as run; mistakes go to the reader.
+    /// The app as run, but for what it needs, which [`needs::resolve`] enters; mistakes go to the reader.
     pub(crate) fn app(&self, entry: AppEntry, registry: &mut Registry, reader: &mut Reader) -> AppSpec {
         let name = name(&entry, &mut registry.names, reader);
         let routes = self.routes(&entry, &name, &mut registry.claims, reader);
@@ -59,7 +61,10 @@ impl Context {
         if let Some(disk) = file.disk_size.given() {
             volume::check_workspace(disk.key, file.volumes.get(), reader);
         }
-        let autoscale = autoscale::resolve(&file, reader);
+        if self.needed.contains(&name) && self.runtime == RuntimeKind::Docker {
+            needs::check_reserve(&file.autoscale, reader);
+        }
+        let autoscale = autoscale::resolve(&file, routes.is_empty() && self.needed.contains(&name), reader);
         let mut env = BTreeMap::new();
         for (file, _) in file.env_file.or(Many(Vec::new())).0 {
             env.extend(file.0);
@@ -81,10 +86,11 @@ impl Context {
                 volumes: file.volumes.or(Many(Vec::new())).0.into_iter().map(|(volume, _)| volume).collect(),
                 workspace: file.disk_size.get().is_some(),
                 networks: networks(file.networks),
+                named: false,
                 dir: reader.dir.clone(),
             },
             protocol,
-            health: health(file.health.or_default(), protocol),
+            health: health(file.health.or_default(), protocol, reader),
             timeout: time(file.timeout, 120),
             rate_limit: file.rate_limit.given().and_then(|file| rate(file, reader)),
             max_body: file.max_body.get().map(|Size(bytes)| *bytes),
@@ -99,6 +105,7 @@ impl Context {
             drain_timeout: time(file.drain_timeout, 30),
             stop_grace: time(file.stop_grace, 10),
             boost: boost::resolve(file.boost.or_default(), self.runtime),
+            needs: Vec::new(),
             autoscale,
         }
     }
@@ -118,25 +125,22 @@ impl Context {
         }
         let hosts = file.host.given().or(file.hosts.given());
         let paths = file.path.given().or(file.paths.given());
+        let keys = [hosts.map(|at| at.key), paths.map(|at| at.key)];
+        if self.needed.contains(name) && !keys.into_iter().flatten().any(|key| entry.says(key)) {
+            // Its dependants reach it by name; what is said for all apps would let everybody in.
+            return Vec::new();
+        }
         if let (false, None, None, Some(key)) = (self.single, hosts, paths, &entry.key) {
             let message = format!("the app `{name}` has neither `host` nor `path`");
             reader.mistake(
                 key.span,
                 message,
-                "write where its requests come in; `host: \"*\"` takes every host",
+                "write where its requests come in (`host: \"*\"` takes every host), or have another app need it",
             );
             return Vec::new();
         }
         // What defaults say is claimed where the app stands: there the user will want to change something.
-        let own = |span: Span| match entry.extent {
-            Some(extent)
-                if span < extent
-                    || (span.end_line, span.end_column) > (extent.end_line, extent.end_column) =>
-            {
-                None
-            }
-            _ => Some(span),
-        };
+        let own = |span: Span| entry.says(span).then_some(span);
         let any = [(HostPattern::Any, None)];
         let root = [(PathPrefix("/".to_owned()), None)];
         let hosts: Vec<_> =
@@ -255,8 +259,14 @@ fn millis(cores: f64) -> u32 {
     millis
 }
 
-fn health(file: HealthFile, protocol: Protocol) -> HealthSpec {
+fn health(file: HealthFile, protocol: Protocol, reader: &mut Reader) -> HealthSpec {
+    let probe = file.probe.get().copied().unwrap_or_default();
+    if let (Probe::Request, true, Some(key)) = (probe, file.path.is_absent(), file.probe.key()) {
+        let help = "take it out: without a path a connection is enough, and requests go ahead anyway";
+        reader.mistake(key, "`probe: request` without `path`", help);
+    }
     HealthSpec {
+        probe,
         http2: protocol == Protocol::H2c,
         path: file.path.get().map(|path| path.0.clone()),
         interval: time(file.interval, 10),

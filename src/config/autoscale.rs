@@ -22,11 +22,13 @@ const PANIC_FINEST: u32 = 600;
 /// The panic window is never shorter: below, a single request would look like a rush.
 const PANIC_LEAST: Duration = Duration::from_millis(100);
 
-/// Fills in and checks.
-pub(crate) fn resolve(app: &AppFile, reader: &mut Reader) -> AutoscaleSpec {
-    check_replicas(app, reader);
+/// Fills in and checks. `unrouted`: no request comes to it.
+pub(crate) fn resolve(app: &AppFile, unrouted: bool, reader: &mut Reader) -> AutoscaleSpec {
+    // What nobody asks anything through the proxy is up while others need it, and once: it may be a database.
+    let (least, most) = if unrouted { (0, 1) } else { (MIN, MAX) };
+    check_replicas(app, most, reader);
     let (min, max) = app.replicas();
-    let (min, max) = (min.clone().or(Int(MIN)).u32(), max.clone().or(Int(MAX)).u32());
+    let (min, max) = (min.clone().or(Int(least)).u32(), max.clone().or(Int(most)).u32());
     let file = app.autoscale.clone().or_default();
     let metric = file.metric.clone().or(Metric::Cpu);
     let share = match metric {
@@ -108,15 +110,15 @@ fn default_target(metric: Metric) -> f64 {
     }
 }
 
-fn check_replicas(app: &AppFile, reader: &mut Reader) {
+fn check_replicas(app: &AppFile, most: u64, reader: &mut Reader) {
     match app.replicas() {
         (Slot::Given(min), Slot::Given(max)) if min.value.0 > max.value.0 => {
             let message = format!("`min` {} is above `max` {}", min.value.0, max.value.0);
             reader.conflict(min.span, message, (max.span, "`max`"), "raise `max`, or lower `min`");
         }
-        (Slot::Given(min), Slot::Absent) if min.value.0 > MAX => {
+        (Slot::Given(min), Slot::Absent) if min.value.0 > most => {
             let message =
-                format!("`min` {} is above `max`, which is {MAX} where it is not written", min.value.0);
+                format!("`min` {} is above `max`, which is {most} where it is not written", min.value.0);
             reader.mistake(min.span, message, "write `max` as well");
         }
         _ => {}

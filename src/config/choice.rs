@@ -3,7 +3,7 @@
 //! Owns the words, and those that a later version will know: they are refused by name, never passed over.
 
 use super::reader::{Reader, describe};
-use super::spec::{AccessFormat, LogFormat, Metric, Protocol, RuntimeKind};
+use super::spec::{AccessFormat, LogFormat, Metric, Probe, Protocol, RuntimeKind};
 use super::suggest::nearest;
 use super::table::Value;
 use super::tree::Node;
@@ -61,6 +61,12 @@ impl Value for Protocol {
     fn read(node: &Node, reader: &mut Reader) -> Option<Self> {
         let words = [("auto", Self::Auto), ("http1", Self::Http1), ("h2c", Self::H2c)];
         one_of(node, "protocol", &words, &[], reader)
+    }
+}
+
+impl Value for Probe {
+    fn read(node: &Node, reader: &mut Reader) -> Option<Self> {
+        one_of(node, "probe", &[("path", Self::Path), ("request", Self::Request)], &[], reader)
     }
 }
 

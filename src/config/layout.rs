@@ -27,6 +27,14 @@ pub(crate) struct AppEntry {
     pub(crate) body: AppFile,
 }
 
+impl AppEntry {
+    /// Whether something stands among the app's own keys, not among those for all apps.
+    pub(crate) fn says(&self, span: Span) -> bool {
+        let ends = |span: Span| (span.end_line, span.end_column);
+        self.extent.is_none_or(|extent| span >= extent && ends(span) <= ends(extent))
+    }
+}
+
 /// Reads the top level.
 pub(crate) fn read(root: &Node, reader: &mut Reader) -> Option<Layout> {
     let Kind::Map(entries) = &root.kind else {

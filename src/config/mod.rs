@@ -22,6 +22,7 @@ mod keys;
 mod layout;
 mod listen;
 mod name;
+mod needs;
 mod reader;
 mod resolve;
 mod route;

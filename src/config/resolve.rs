@@ -15,7 +15,7 @@ use super::schema::ProxyFile;
 use super::slot::Slot;
 use super::spec::{Config, DockerSpec, ListenAddress, LogSpec, ProxySpec, RuntimeKind, TlsSpec};
 use super::value::{HostPath, Int, Many, Time};
-use super::{Overrides, access_log, edge, listen, tls};
+use super::{Overrides, access_log, edge, listen, needs, tls};
 
 /// How many replicas are started at once, where the file does not say: a host has few cores, and an engine that does
 /// fifty things at a time does each of them late.
@@ -37,9 +37,16 @@ pub(crate) fn resolve(layout: Layout, overrides: &Overrides, reader: &mut Reader
     let proxy = proxy(file.clone(), tls, overrides, allow.clone(), reader);
     let listen = proxy.listen.iter().chain(proxy.tls.iter().flat_map(|tls| &tls.listen)).cloned().collect();
     let state_dir = (proxy.state_dir.clone(), file.state_dir.given().map(|at| at.span));
-    let context = Context { runtime: proxy.runtime, allow, listen, state_dir, single: layout.single };
+    let written: Vec<_> = layout.apps.iter().map(needs::Written::of).collect();
+    let needed = needs::all_names(&written);
+    let context = Context { runtime: proxy.runtime, allow, listen, state_dir, single: layout.single, needed };
     let mut registry = Registry::default();
-    let apps = layout.apps.into_iter().map(|entry| context.app(entry, &mut registry, reader)).collect();
+    let mut apps: Vec<_> =
+        layout.apps.into_iter().map(|entry| context.app(entry, &mut registry, reader)).collect();
+    needs::resolve(&mut apps, &written, reader);
+    if context.runtime == RuntimeKind::Docker {
+        needs::check_network(&file.docker, &written, reader);
+    }
     let edge = edge::resolve(&file, https, &mut registry.claims, reader);
     // Defaults are looked at once for each app, and warned of once.
     Config { proxy, apps, edge, warnings: in_order(std::mem::take(&mut reader.warnings)) }

@@ -16,7 +16,7 @@ use super::reader::Reader;
 use super::route::{PathPrefix, RequestPath};
 use super::slot::Slot;
 use super::spec::{
-    AccessFormat, Affinity, Command, HostPattern, ListenAddress, LogFormat, Metric, Origin, Protocol,
+    AccessFormat, Affinity, Command, HostPattern, ListenAddress, LogFormat, Metric, Origin, Probe, Protocol,
     RouteSpec, RuntimeKind, UnknownHost, Volume,
 };
 use super::suggest::{KeyDoc, Section};
@@ -127,6 +127,10 @@ table! {
         drain_timeout: AnyTime, "`30s`", "How long a deploy, a removal or a shutdown waits for open requests";
         stop_grace: AnyTime, "`10s`", "Between SIGTERM and SIGKILL";
         boost: BoostFile, "", "Cores for a replica that starts, see below";
+        needs: Many<Word>, "none",
+            "Other apps of this file, of which each has a replica that is ready before one of this app starts, and stays until \
+             this app is out. Replicas find them by name (`db:5432`) on the proxy's network. Such an app may be without \
+             `host` and `path`: nobody reaches it from outside then";
         autoscale: AutoscaleFile, "", "How many replicas, see below";
         autoscale_min: Int<0, 10_000>, "", "Older spelling of `autoscale.min`";
         autoscale_max: Int<1, 10_000>, "", "Older spelling of `autoscale.max`";
@@ -155,6 +159,10 @@ table! {
     /// How a replica shows that it is ready.
     HealthFile, "health" {
         path: RequestPath, "none: a connection is enough", "Path that must answer 2xx or 3xx";
+        probe: Probe, "`path`",
+            "What shows that a replica that starts is ready: `path`, or `request`: as soon as it takes connections, the first \
+             request that waits and may be sent again (`GET`, say, without a body) goes ahead to it. What it answers counts as \
+             ready, unless it is 502, 503 or 504: then the request waits on with the others, for `path`";
         interval: Time<100, DAY>, "`10s`", "Between two checks of a ready replica";
         timeout: SomeTime, "`5s`", "For one check";
         start_timeout: SomeTime, "`90s`", "From the start of a replica to its first good check";
@@ -214,8 +222,8 @@ table! {
 table! {
     /// How many replicas.
     AutoscaleFile, "autoscale" {
-        min: Int<0, 10_000>, "`1`", "Fewest replicas; 0 lets an idle app go out";
-        max: Int<1, 10_000>, "`10`", "Most replicas";
+        min: Int<0, 10_000>, "`1`; `0` for an app without a route", "Fewest replicas; 0 lets an idle app go out";
+        max: Int<1, 10_000>, "`10`; `1` for an app without a route", "Most replicas";
         metric: Metric, "`cpu`",
             "What is held to the target: `rps` (requests per second), `concurrency` (requests in flight), `cpu` or \
              `memory` (per cent of the instance's)";

@@ -147,7 +147,7 @@ pub enum AccessFormat {
 pub struct AppSpec {
     /// Unique; `[a-z0-9]([a-z0-9-]*[a-z0-9])?`, at most 40 characters, so that it fits a container's name.
     pub name: String,
-    /// Where its requests come in; at least one.
+    /// Where its requests come in; none where it is only needed by others.
     pub routes: Vec<RouteSpec>,
     /// Whether the route's path prefix is taken off before the request goes on.
     pub strip_prefix: bool,
@@ -187,6 +187,9 @@ pub struct AppSpec {
     pub stop_grace: Duration,
     /// What a replica may use while it starts.
     pub boost: BoostSpec,
+    /// Apps of which each has a replica that is ready before one of this app starts; sorted, each once, and no app needs
+    /// itself by way of others.
+    pub needs: Vec<String>,
     /// How many replicas, and why.
     pub autoscale: AutoscaleSpec,
 }
@@ -304,6 +307,8 @@ pub struct Workload {
     pub workspace: bool,
     /// Networks that it joins beside the proxy's own; sorted, each once.
     pub networks: Vec<String>,
+    /// Whether replicas of other apps find it by its app's name; runtime docker only.
+    pub named: bool,
     /// The folder of `jcloud.yml`, absolute: the working directory of a process.
     pub dir: PathBuf,
 }
@@ -377,12 +382,24 @@ pub struct HealthSpec {
     pub http2: bool,
     /// A path whose answer must be 2xx or 3xx; `None`: a connection is enough.
     pub path: Option<String>,
+    /// What shows that one that starts is ready.
+    pub probe: Probe,
     /// Between two checks of a ready replica.
     pub interval: Duration,
     /// For one check.
     pub timeout: Duration,
     /// From the start call's return to the first good check.
     pub start_timeout: Duration,
+}
+
+/// What shows that a replica that starts is ready, where its app has a health path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Probe {
+    /// A good answer at that path.
+    #[default]
+    Path,
+    /// The same, or the answer to the first request that waits and may be sent again.
+    Request,
 }
 
 /// How many requests may wait for a replica, and how long.

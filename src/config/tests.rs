@@ -89,12 +89,14 @@ fn fills_in_defaults() {
             volumes: Vec::new(),
             workspace: false,
             networks: Vec::new(),
+            named: false,
             dir: "/nowhere/My Shop".into(),
         },
         protocol: Protocol::Auto,
         health: HealthSpec {
             http2: false,
             path: None,
+            probe: Probe::Path,
             interval: seconds(10),
             timeout: seconds(5),
             start_timeout: seconds(90),
@@ -113,6 +115,7 @@ fn fills_in_defaults() {
         drain_timeout: seconds(30),
         stop_grace: seconds(10),
         boost: BoostSpec { cpu_millis: 2000, after_ready: seconds(5) },
+        needs: Vec::new(),
         autoscale: AutoscaleSpec {
             min: 1,
             max: 10,

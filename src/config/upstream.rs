@@ -88,7 +88,7 @@ pub(crate) fn check(origins: &Many<Origin>, listen: &[ListenAddress], reader: &m
 
 impl AppFile {
     /// Keys about starting, sizing and scaling replicas, and where they stand.
-    fn about_replicas(&self) -> [(&'static str, Option<Span>); 16] {
+    fn about_replicas(&self) -> [(&'static str, Option<Span>); 17] {
         let start_timeout = self.health.get().and_then(|health| health.start_timeout.key());
         [
             ("image", self.image.key()),
@@ -107,6 +107,7 @@ impl AppFile {
             ("autoscale_min", self.autoscale_min.key()),
             ("autoscale_max", self.autoscale_max.key()),
             ("health.start_timeout", start_timeout),
+            ("needs", self.needs.key()),
         ]
     }
 
@@ -141,6 +142,7 @@ impl AppFile {
             env: Slot::Absent,
             env_file: Slot::Absent,
             volumes: Slot::Absent,
+            needs: Slot::Absent,
             autoscale: Slot::Absent,
             autoscale_min: Slot::Absent,
             autoscale_max: Slot::Absent,

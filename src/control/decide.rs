@@ -29,6 +29,8 @@ pub struct Observation {
     pub ready: u32,
     /// Replicas on their way.
     pub starting: u32,
+    /// Whether another app needs this one to be up.
+    pub needed: bool,
     /// Requests under way.
     pub in_flight: u64,
     /// Requests that wait.
@@ -94,6 +96,8 @@ pub enum Reason {
         /// Whether the panic window decided.
         panic: bool,
     },
+    /// Other apps need it, and nothing else asks for more.
+    Needed,
     /// Nothing is known of the metric; as many as there are, or as were wanted last.
     NoData,
     /// A lower count has not been right for long enough.
@@ -116,6 +120,7 @@ impl fmt::Display for Reason {
                 write!(f, "{name} {value:.1} / target {target}")?;
                 if *panic { f.write_str(" (panic)") } else { Ok(()) }
             }
+            Self::Needed => f.write_str("needed by another app"),
             Self::NoData => f.write_str("no data yet"),
             Self::Delayed => f.write_str("scale_down_delay"),
         }
@@ -132,7 +137,7 @@ impl fmt::Display for Decision {
 #[must_use]
 pub fn decide(spec: &AutoscaleSpec, state: &State, seen: &Observation, now: Millis) -> Decision {
     let mut next = state.clone();
-    next.below_since = if spec.idle_below > 0.0 && seen.rps < spec.idle_below {
+    next.below_since = if spec.idle_below > 0.0 && seen.rps < spec.idle_below && !seen.needed {
         Some(state.below_since.unwrap_or(now))
     } else {
         None
@@ -140,6 +145,7 @@ pub fn decide(spec: &AutoscaleSpec, state: &State, seen: &Observation, now: Mill
     let busy = seen.in_flight > 0 || seen.held > 0;
     if spec.min == 0
         && !busy
+        && !seen.needed
         && let Some(reason) = rest(spec, &next, seen, now)
     {
         return Decision { desired: 0, reason, next: State::default() };
@@ -147,6 +153,8 @@ pub fn decide(spec: &AutoscaleSpec, state: &State, seen: &Observation, now: Mill
     let floor = spec.min.max(1);
     let (wanted, reason) = from_windows(spec, &mut next, seen, now, floor);
     let desired = wanted.clamp(floor, spec.max.max(floor));
+    let reason =
+        if seen.needed && !busy && spec.min == 0 && wanted <= floor { Reason::Needed } else { reason };
     let (desired, reason) = hold_back(spec, &mut next, now, desired, reason);
     next.desired = Some(desired);
     Decision { desired, reason, next }

@@ -112,6 +112,8 @@ pub struct Control {
 
 struct Managed {
     view: View,
+    /// The apps that it needs, as its supervisor knows them.
+    needs: Vec<Arc<App>>,
     outbox: mpsc::Sender<Message>,
 }
 
@@ -165,7 +167,7 @@ impl Control {
                     Some(Event::Resync) => self.look(Duration::ZERO),
                     None => watching = false,
                 },
-                _ = looks.tick() => if self.something_is_frozen() && (self.is_memory_short)() {
+                _ = looks.tick() => if self.something_rests() && (self.is_memory_short)() {
                     self.make_room();
                 },
                 Some(Ok(found)) = self.looks.join_next() => self.seen(found),
@@ -175,17 +177,22 @@ impl Control {
         }
     }
 
-    fn something_is_frozen(&self) -> bool {
-        self.apps.values().any(|managed| managed.view.status.load().frozen_since.is_some())
+    fn something_rests(&self) -> bool {
+        let rests = |status: &Status| status.frozen_since.is_some() || status.stopped > 0;
+        self.apps.values().any(|managed| rests(&managed.view.status.load()))
     }
 
-    /// Memory is short: of what is frozen, that goes first which has not been used for longest.
-    fn make_room(&self) {
+    /// Memory is short: of what is frozen, that goes first which has not been used for longest; where nothing is, what the
+    /// runtime keeps for those that are stopped.
+    fn make_room(&mut self) {
         let since = |managed: &Managed| managed.view.status.load().frozen_since;
         let frozen = self.apps.iter().filter_map(|(name, managed)| Some((since(managed)?, name, managed)));
         if let Some((_, name, managed)) = frozen.min_by_key(|(since, ..)| *since) {
             tracing::info!(app = name, "memory is short: stopping what is frozen");
             managed.tell(name, Message::GiveWay);
+        } else if self.clears.is_empty() {
+            let runtime = Arc::clone(&self.runtime);
+            self.clears.spawn(async move { runtime.give_way().await });
         }
     }
 
@@ -215,6 +222,7 @@ impl Control {
             tracing::info!(app = name, "retiring an app that the file no longer has");
             self.retire(&name, gone);
         }
+        self.tell_needs();
         let entry = |Managed { view, .. }: &Managed| Entry {
             app: Arc::clone(&view.app),
             policy: Arc::clone(&view.policy),
@@ -224,6 +232,22 @@ impl Control {
         if self.board.adopted.load(Ordering::Relaxed) {
             // Only a look tells the new ones what there is of theirs.
             self.look(Duration::ZERO);
+        }
+    }
+
+    /// Tells supervisors which apps theirs need, where that is news.
+    fn tell_needs(&mut self) {
+        let apps: HashMap<_, _> =
+            self.apps.iter().map(|(name, managed)| (name.clone(), Arc::clone(&managed.view.app))).collect();
+        for (name, managed) in &mut self.apps {
+            let names = &managed.view.policy.spec.needs;
+            let needs: Vec<_> = names.iter().filter_map(|name| apps.get(name).cloned()).collect();
+            let same = needs.len() == managed.needs.len()
+                && needs.iter().zip(&managed.needs).all(|(one, other)| Arc::ptr_eq(one, other));
+            if !same {
+                managed.needs.clone_from(&needs);
+                managed.tell(name, Message::Needs(needs));
+            }
         }
     }
 
@@ -275,7 +299,7 @@ impl Control {
             let parts = Parts { app, policy, runtime: Arc::clone(&self.runtime), status, record, inbox };
             self.supervisors.spawn(Supervisor::new(parts).run());
         }
-        Managed { view, outbox }
+        Managed { view, needs: Vec::new(), outbox }
     }
 
     /// Asks the runtime what exists, one question at a time.
@@ -376,7 +400,10 @@ impl Control {
         if stop_replicas {
             self.tell_all(|| Message::Retire);
             let specs = self.apps.values().map(|managed| &managed.view.policy.spec);
-            let longest = specs.map(|spec| spec.drain_timeout + spec.stop_grace).max().unwrap_or_default();
+            let times = specs.map(|spec| (spec.drain_timeout + spec.stop_grace, spec.workload.named));
+            // One after the other, if it comes to the worst.
+            let longest = times.clone().map(|(time, _)| time).max().unwrap_or_default();
+            let longest = longest + times.filter(|(_, named)| *named).map(|(time, _)| time).sum::<Duration>();
             let gone = async {
                 while self.supervisors.join_next().await.is_some() {}
                 while self.clears.join_next().await.is_some() {}

@@ -10,11 +10,11 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use crate::app::{App, Denied, clock};
-use crate::config::spec::{AppSpec, EdgeSpec, Metric};
+use crate::config::spec::{AppSpec, EdgeSpec, Metric, Probe};
 use crate::config::{Overrides, parse};
 use crate::control::{Board, Command, Control};
 use crate::gateway::route::RouteTable;
-use crate::runtime::scripted::Scripted;
+use crate::runtime::scripted::{Accepts, Scripted};
 
 /// Interleavings of one run of the suite.
 const SEEDS: u64 = 100_000;
@@ -28,6 +28,10 @@ fn spec(rng: &mut Rng) -> AppSpec {
     let mut spec = config.expect("a sound file").apps.remove(0);
     spec.max_concurrency = rng.bool().then(|| rng.u32(1..4));
     spec.slow_start = Duration::from_secs(rng.u64(0..3));
+    if rng.bool() {
+        spec.health.path = Some("/ping".into());
+        spec.health.probe = Probe::Request;
+    }
     spec.autoscale.min = 0;
     spec.autoscale.max = rng.u32(1..5);
     spec.autoscale.metric = if rng.bool() { Metric::Rps } else { Metric::Concurrency };
@@ -39,6 +43,16 @@ fn spec(rng: &mut Rng) -> AppSpec {
         rng.bool().then(|| Duration::from_millis(rng.u64(0..3000)).min(spec.autoscale.idle));
     spec.autoscale.remove_after = Duration::from_millis(*rng.choice(&[0, 500, 5000]).unwrap());
     spec.autoscale.warm_pool = rng.u32(0..3);
+    spec
+}
+
+/// What another app may need: nobody asks anything of it.
+fn database(rng: &mut Rng) -> AppSpec {
+    let mut spec = AppSpec { name: "db".into(), ..spec(rng) };
+    // Else it would be ready as soon as it takes connections.
+    spec.health.path = Some("/ping".into());
+    spec.autoscale.max = 1;
+    spec.autoscale.warm_pool = 0;
     spec
 }
 
@@ -67,14 +81,17 @@ async fn visit(stage: Stage, work: Duration, patience: Option<Duration>, fails: 
     let request = async {
         for _ in 0..6 {
             let claim = match stage.app.claim() {
-                Some(claim) => Ok(claim),
+                Some(claim) => Ok((claim, None)),
                 None => match stage.app.queue(usize::MAX) {
-                    Ok(ticket) => stage.app.wait(ticket, HOLD).await,
+                    Ok(ticket) => tokio::select! {
+                        claim = stage.app.wait(ticket, HOLD) => claim.map(|claim| (claim, None)),
+                        (claim, offer) = stage.app.go_ahead() => Ok((claim, Some(offer))),
+                    },
                     Err(denied) => Err(denied),
                 },
             };
-            let claim = match claim {
-                Ok(claim) => claim,
+            let (claim, offer) = match claim {
+                Ok(claimed) => claimed,
                 Err(Denied::TimedOut) => panic!("a ticket was forgotten"),
                 Err(Denied::Trouble(trouble)) => {
                     assert!(stage.excused, "{trouble:?}");
@@ -90,6 +107,12 @@ async fn visit(stage: Stage, work: Duration, patience: Option<Duration>, fails: 
             let open = Open(&stage.runtime, &address);
             tokio::time::sleep(work).await;
             drop(open);
+            if let Some(offer) = offer {
+                if !stage.runtime.is_ready(&address) {
+                    continue;
+                }
+                offer.pass().await;
+            }
             if !fails {
                 claim.report_answered();
             } else if let Some(ejected) = claim.report_failed() {
@@ -118,6 +141,18 @@ async fn play(seed: u64) {
     let max = spec.autoscale.max;
     let runtime = Scripted::new(rng.u64(..));
     let (faulty, deadly, reloading, failing) = (rng.bool(), rng.bool(), rng.bool(), rng.bool());
+    let db = rng.bool().then(|| database(&mut rng));
+    let needy = |mut spec: AppSpec| {
+        spec.needs.extend(db.iter().map(|db| db.name.clone()));
+        std::iter::once(spec).chain(db.clone()).collect::<Vec<_>>()
+    };
+    // What has died is known a moment later.
+    if db.is_some() && !faulty && !deadly && !reloading {
+        runtime.world().needs = Some(("app", "db"));
+    }
+    if spec.health.probe == Probe::Request {
+        runtime.world().accepts = Accepts::AtOnce;
+    }
     if faulty {
         runtime.world().faults = rng.u32(1..300);
     }
@@ -127,7 +162,7 @@ async fn play(seed: u64) {
     let board = Arc::new(Board::default());
     let routes = Arc::new(ArcSwap::from_pointee(RouteTable::default()));
     let mut control = Control::new(Arc::new(runtime.clone()), routes, Arc::clone(&board));
-    control.apply(vec![spec.clone()], EdgeSpec::default());
+    control.apply(needy(spec.clone()), EdgeSpec::default());
     let (commands, inbox) = mpsc::channel(4);
     let control = tokio::spawn(control.run(inbox));
     // Deaths can look like failures to start, so they excuse a refusal too, as does an app that is taken away.
@@ -149,7 +184,7 @@ async fn play(seed: u64) {
             .await;
         if reloading && rng.u8(0..4) == 0 {
             let gone = rng.u8(0..3) == 0;
-            let apps = if gone { Vec::new() } else { vec![varied(&mut rng, &spec)] };
+            let apps = if gone { Vec::new() } else { needy(varied(&mut rng, &spec)) };
             commands.send(Command::Apply(apps, EdgeSpec::default())).await.expect("the control plane runs");
             tokio::time::sleep(Duration::from_millis(rng.u64(0..3))).await;
         }
@@ -179,12 +214,13 @@ async fn play(seed: u64) {
     // Once nothing fails any more everything goes out, and nothing is left.
     runtime.world().faults = 0;
     runtime.world().lost_events = 0;
-    commands.send(Command::Apply(vec![spec], EdgeSpec::default())).await.expect("the control plane runs");
+    commands.send(Command::Apply(needy(spec), EdgeSpec::default())).await.expect("the control plane runs");
     tokio::time::sleep(Duration::from_millis(1)).await;
     let view = board.apps.load()[0].clone();
     assert_eq!(view.app.held(), 0);
     for look in 0.. {
-        if view.status.load().lit.is_none() && runtime.world().replicas.is_empty() {
+        let all_out = board.apps.load().iter().all(|view| view.status.load().lit.is_none());
+        if all_out && runtime.world().replicas.is_empty() {
             break;
         }
         assert!(look < 200, "not out: {:?} {:?}", view.status.load(), runtime.world().replicas);

@@ -12,9 +12,10 @@ use tokio::time::Instant;
 
 use crate::app::affinity::Wish;
 use crate::app::replica::Claim;
+use crate::app::scout::Offer;
 use crate::app::tally::Again;
-use crate::app::{App, Policy, clock};
-use crate::config::spec::{ClientsSpec, Protocol, UnknownHost};
+use crate::app::{Policy, clock};
+use crate::config::spec::{ClientsSpec, Probe, Protocol, UnknownHost};
 use crate::gateway::account::{Account, Accounted};
 use crate::gateway::affinity::Tie;
 use crate::gateway::body::{Answer, Body};
@@ -22,7 +23,7 @@ use crate::gateway::client::Client;
 use crate::gateway::headers::{Facts, Found};
 use crate::gateway::pool::Lease;
 use crate::gateway::respond::{self, Reject};
-use crate::gateway::route::Target;
+use crate::gateway::route::{Entry, Target};
 use crate::gateway::upload::{Incoming, Limits, Progress, Upload};
 use crate::gateway::upstream::{Exchange, Failed, Parcel, Speech};
 use crate::gateway::worker::{LocalRoutes, Worker};
@@ -232,6 +233,11 @@ async fn pass_on(
     Ok(Response::from_parts(head, Body::Whole(None)))
 }
 
+/// What servers say, and proxies in front of them, while an app is on its way up.
+fn is_not_ready(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 502..=504)
+}
+
 fn is_websocket(upgrade: &HeaderValue) -> bool {
     upgrade.as_bytes().eq_ignore_ascii_case(b"websocket")
 }
@@ -317,7 +323,7 @@ impl Way<'_> {
         let mut attempt = 1;
         let mut wish = tie.wish(&self.worker.secret);
         loop {
-            let claim = self.claim(&entry.app, &entry.policy, &wish, deadline).await?;
+            let (claim, offer) = self.claim(entry, &wish, deadline, replay).await?;
             let replica = claim.replica().key;
             let exchange = Exchange {
                 pool: Rc::clone(&self.worker.pool),
@@ -331,7 +337,15 @@ impl Way<'_> {
             };
             parcel.sent = false;
             let Failed { reject, untouched } = match exchange.run(&mut parcel).await {
-                Ok(answered) => return Ok(answered),
+                // Who went ahead has found nobody ready, and waits on with the others.
+                Ok((response, _)) if offer.is_some() && is_not_ready(response.status()) => continue,
+                Err(failed) if offer.is_some() && failed.reject == Reject::UpstreamConnect => continue,
+                Ok(answered) => {
+                    if let Some(offer) = offer {
+                        offer.pass().await;
+                    }
+                    return Ok(answered);
+                }
                 Err(failed) => failed,
             };
             if attempt == ATTEMPTS {
@@ -360,17 +374,19 @@ impl Way<'_> {
         }
     }
 
-    /// A claim at once, or after its turn in the hold queue.
+    /// A claim at once, or after its turn in the hold queue, or ahead of it: then on a replica of which it is not known
+    /// whether it is ready, for a request that may be sent again.
     async fn claim(
         &self,
-        app: &Arc<App>,
-        policy: &Policy,
+        Entry { app, policy }: &Entry,
         wish: &Wish<'_>,
         deadline: Instant,
-    ) -> Result<Claim, Reject> {
+        replay: bool,
+    ) -> Result<(Claim, Option<Arc<Offer>>), Reject> {
         if let Some(claim) = app.claim_as(wish) {
-            return Ok(claim);
+            return Ok((claim, None));
         }
+        let goes_ahead = replay && policy.spec.health.probe == Probe::Request;
         let (hold, now) = (policy.spec.hold, Instant::now());
         let time = hold.timeout.min(deadline.saturating_duration_since(now));
         let time = time.max(Duration::from_millis(1));
@@ -378,7 +394,8 @@ impl Way<'_> {
         let _held = self.account.hold(now);
         // Its connection's task watches only a client of whom there is nothing left to read.
         tokio::select! {
-            claim = app.wait(ticket, time) => claim.map_err(Reject::Denied),
+            claim = app.wait(ticket, time) => Ok((claim.map_err(Reject::Denied)?, None)),
+            (claim, offer) = app.go_ahead(), if goes_ahead => Ok((claim, Some(offer))),
             () = self.account.client().gone() => Err(Reject::ClientGone),
         }
     }

@@ -116,6 +116,17 @@ pub trait Runtime: Send + Sync + 'static {
     /// Memory that it holds now.
     fn memory<'a>(&'a self, id: &'a ReplicaId) -> Reply<'a, MemoryUse>;
 
+    /// Memory is short: gives up what it keeps in memory for the replica that rests and has not been used for longest, whose
+    /// next start makes it anew.
+    fn give_way(&self) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::ready(()))
+    }
+
+    /// Whether a network is kept for a replica of that app.
+    fn keeps_network(&self, _app: &str) -> bool {
+        false
+    }
+
     /// Adds what it counts of its own work to what is shown at `/metrics`.
     fn register(&self, _registry: &mut Registry) {}
 

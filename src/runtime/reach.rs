@@ -187,6 +187,7 @@ fn advice(status: StatusCode) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::spec::Probe;
     use std::time::Duration;
     use tokio::net::TcpListener;
 
@@ -195,8 +196,14 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let endpoint = Endpoint { address: Address::Unix(folder.path().join("none.sock")) };
         let timeout = Duration::from_secs(30);
-        let health =
-            HealthSpec { http2: false, path: None, interval: timeout, timeout, start_timeout: timeout };
+        let health = HealthSpec {
+            http2: false,
+            path: None,
+            probe: Probe::Path,
+            interval: timeout,
+            timeout,
+            start_timeout: timeout,
+        };
         let unreached = once(&endpoint, &health, "a", Proof::Connection).await.unwrap_err();
         assert!(!unreached.ours);
         assert_eq!(unreached.why, "nothing listens at its socket: No such file or directory (os error 2)");
@@ -210,6 +217,7 @@ mod tests {
         let within = |timeout| HealthSpec {
             http2: false,
             path: None,
+            probe: Probe::Path,
             interval: timeout,
             timeout,
             start_timeout: timeout,
@@ -253,7 +261,14 @@ mod tests {
         });
         let endpoint = Endpoint { address };
         let (path, timeout) = (Some("/health".to_owned()), Duration::from_secs(30));
-        let health = HealthSpec { http2: false, path, interval: timeout, timeout, start_timeout: timeout };
+        let health = HealthSpec {
+            http2: false,
+            path,
+            probe: Probe::Path,
+            interval: timeout,
+            timeout,
+            start_timeout: timeout,
+        };
         for _ in 0..20 {
             assert_eq!(once(&endpoint, &health, "a", Proof::Connection).await, Ok(()));
         }

@@ -38,6 +38,8 @@ pub struct Shape<'a> {
     pub network: &'a str,
     /// Those that it joins beside it, sorted.
     pub networks: &'a [String],
+    /// The name by which replicas of other apps find it; `None`: by none.
+    pub name: Option<&'a str>,
 }
 
 /// Twelve hex digits over `shape`, under the instance's key.
@@ -109,6 +111,10 @@ fn canonical(shape: &Shape<'_>) -> Vec<u8> {
     if shape.socket {
         form.text("socket");
     }
+    if let Some(name) = shape.name {
+        form.text("name");
+        form.text(name);
+    }
     form.0
 }
 
@@ -153,6 +159,7 @@ mod tests {
         security: Vec<&'static str>,
         network: String,
         networks: Vec<String>,
+        name: Option<&'static str>,
     }
 
     impl Owned {
@@ -173,6 +180,7 @@ mod tests {
                 security: vec!["no-new-privileges"],
                 network: "pilotlight-01234567".into(),
                 networks: Vec::new(),
+                name: None,
             }
         }
 
@@ -193,6 +201,7 @@ mod tests {
                 security: &self.security,
                 network: &self.network,
                 networks: &self.networks,
+                name: self.name,
             };
             hash(identity, &shape)
         }
@@ -210,7 +219,7 @@ mod tests {
 
     #[test]
     fn every_field_counts() {
-        let changes: [fn(&mut Owned); 24] = [
+        let changes: [fn(&mut Owned); 26] = [
             |s| s.image_id = "sha256:2f".into(),
             |s| s.command = None,
             |s| s.command = Some(Command::List(vec!["serve --all".into()])),
@@ -235,6 +244,8 @@ mod tests {
             |s| s.networks = vec!["workspace".into()],
             |s| s.socket = true,
             |s| s.networks = vec!["socket".into()],
+            |s| s.name = Some("db"),
+            |s| s.name = Some("cache"),
         ];
         let mut seen = std::collections::BTreeSet::from([Owned::sample().hash()]);
         for (index, change) in changes.into_iter().enumerate() {

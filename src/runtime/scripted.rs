@@ -41,18 +41,36 @@ pub(crate) struct World {
     pub(crate) keeps: Option<bool>,
     /// Whether what was kept ends at once when it is started.
     pub(crate) kept_in_vain: bool,
+    /// Apps of which no start succeeds.
+    pub(crate) broken: BTreeSet<String>,
+    /// An app, and another that is to be ready whenever one of it is started.
+    pub(crate) needs: Option<(&'static str, &'static str)>,
+    /// When replicas take connections.
+    pub(crate) accepts: Accepts,
+    /// How often it was to give up what it keeps in memory.
+    pub(crate) gave_way: u32,
     /// Whether what is started from now on fails its checks.
     pub(crate) born_sick: bool,
-    /// Index and revision of each start call under way.
-    starting: BTreeSet<(u32, String)>,
+    /// App, index and revision of each start call under way.
+    starting: BTreeSet<(String, u32, String)>,
     pub(crate) replicas: BTreeMap<u16, Scene>,
     next_port: u16,
     events: Option<mpsc::Sender<Event>>,
 }
 
+/// When a replica takes connections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Accepts {
+    /// When it answers well.
+    WhenReady,
+    /// From its start on.
+    AtOnce,
+}
+
 /// One replica.
 #[derive(Debug, Clone)]
 pub(crate) struct Scene {
+    pub(crate) app: String,
     pub(crate) index: u32,
     pub(crate) revision: String,
     pub(crate) life: Life,
@@ -77,13 +95,22 @@ pub(crate) enum Life {
 }
 
 impl Scene {
+    /// Whether it goes by that name.
+    fn is(&self, (app, index, revision): &(String, u32, String)) -> bool {
+        (&self.app, self.index, &self.revision) == (app, *index, revision)
+    }
+
     /// Whether it has been started and has not ended.
     fn runs(&self) -> bool {
         matches!(self.life, Life::Running | Life::Frozen)
     }
 
-    fn running(index: u32, revision: String, sick: bool, ready_at: tokio::time::Instant) -> Self {
-        Self { index, revision, life: Life::Running, stopping: false, open: 0, sick, ready_at }
+    fn running(
+        (app, index, revision): (String, u32, String),
+        sick: bool,
+        ready_at: tokio::time::Instant,
+    ) -> Self {
+        Self { app, index, revision, life: Life::Running, stopping: false, open: 0, sick, ready_at }
     }
 }
 
@@ -100,6 +127,10 @@ impl Scripted {
             unreachable: false,
             keeps: None,
             kept_in_vain: false,
+            broken: BTreeSet::new(),
+            accepts: Accepts::WhenReady,
+            gave_way: 0,
+            needs: None,
             born_sick: false,
             starting: BTreeSet::new(),
             replicas: BTreeMap::new(),
@@ -118,8 +149,7 @@ impl Scripted {
         let port = world.next_port;
         world.next_port += 1;
         let ready_at = tokio::time::Instant::now();
-        let revision = revision.to_owned();
-        let scene = Scene::running(index, revision, false, ready_at);
+        let scene = Scene::running(("app".into(), index, revision.to_owned()), false, ready_at);
         world.replicas.insert(port, scene);
     }
 
@@ -132,6 +162,12 @@ impl Scripted {
             assert!(scene.life != Life::Frozen, "a claim on a replica that is frozen: {scene:?}");
         }
         scene.map(|scene| scene.open += 1).is_some()
+    }
+
+    /// Whether a request there would be answered well now.
+    pub(crate) fn is_ready(&self, address: &Address) -> bool {
+        let scene = self.world().replicas.get(&port(address)).cloned();
+        scene.is_some_and(|scene| scene.runs() && tokio::time::Instant::now() >= scene.ready_at)
     }
 
     /// It has ended; false: the replica died under it.
@@ -153,9 +189,11 @@ impl Scripted {
     /// News of an end that was long ago.
     pub(crate) fn tell_of_an_end(&self) {
         let world = self.world();
-        let (Some(port), Some(events)) = (world.replicas.keys().next(), &world.events) else { return };
+        let (Some((port, scene)), Some(events)) = (world.replicas.iter().next(), &world.events) else {
+            return;
+        };
         let change = Change::Exited(Exit { code: Some(143), out_of_memory: false });
-        let _full = events.try_send(Event::Changed { id: id(*port), app: "app".into(), change });
+        let _full = events.try_send(Event::Changed { id: id(*port), app: scene.app.clone(), change });
     }
 
     /// Asks the control plane to look at everything.
@@ -208,13 +246,23 @@ impl Scripted {
 }
 
 impl World {
+    /// One of `app` is about to be started.
+    fn assert_needs(&self, app: &str) {
+        let Some((_, need)) = self.needs.filter(|(dependant, _)| *dependant == app) else { return };
+        let now = tokio::time::Instant::now();
+        let serves = |scene: &Scene| {
+            scene.app == need && scene.life == Life::Running && !scene.stopping && now >= scene.ready_at
+        };
+        assert!(self.replicas.values().any(serves), "{app} is started before {need} is ready");
+    }
+
     fn end(&mut self, port: u16) {
         let lost = self.lost_events;
         let heard = self.rng.u32(0..1000) >= lost;
         let Some(scene) = self.replicas.get_mut(&port) else { return };
         scene.life = Life::Ended;
         let change = Change::Exited(Exit { code: Some(137), out_of_memory: false });
-        let event = Event::Changed { id: id(port), app: "app".into(), change };
+        let event = Event::Changed { id: id(port), app: scene.app.clone(), change };
         if let Some(events) = self.events.as_ref().filter(|_| heard) {
             let _full = events.try_send(event);
         }
@@ -271,14 +319,15 @@ impl Runtime for Scripted {
     fn start<'a>(&'a self, order: &'a StartOrder) -> Reply<'a, Started> {
         Box::pin(async move {
             // What an engine's names are made of.
-            let name = (order.index, order.revision.hash.clone());
+            let name = (order.app.clone(), order.index, order.revision.hash.clone());
             let alone = self.world().starting.insert(name.clone());
             assert!(alone, "{name:?} is started twice at once");
+            self.world().assert_needs(&name.0);
             let mut failed = self.call().await.err();
             let mut world = self.world();
             world.starting.remove(&name);
-            if world.failing_starts > 0 {
-                world.failing_starts -= 1;
+            if world.failing_starts > 0 || world.broken.contains(&name.0) {
+                world.failing_starts = world.failing_starts.saturating_sub(1);
                 failed = Some(RuntimeError::Refused("scripted: no".into()));
             }
             // A call that timed out has done its work or not; the others have not.
@@ -288,7 +337,7 @@ impl Runtime for Scripted {
                 Some(_) => false,
             };
             if done {
-                let same = |scene: &Scene| scene.index == name.0 && scene.revision == name.1;
+                let same = |scene: &Scene| scene.is(&name);
                 world.replicas.retain(|_, scene| !same(scene) || scene.life != Life::Ended);
                 let delay = Duration::from_millis(world.rng.u64(0..300));
                 let ready_at = tokio::time::Instant::now() + world.boot.unwrap_or(delay);
@@ -299,7 +348,7 @@ impl Runtime for Scripted {
                     assert!(!scene.stopping, "started under a name that is being stopped");
                     was_there = true;
                     if scene.life == Life::Kept {
-                        *scene = Scene::running(name.0, name.1, sick, ready_at);
+                        *scene = Scene::running(name.clone(), sick, ready_at);
                         if in_vain {
                             scene.life = Life::Ended;
                         }
@@ -308,7 +357,7 @@ impl Runtime for Scripted {
                 } else {
                     let port = world.next_port;
                     world.next_port += 1;
-                    world.replicas.insert(port, Scene::running(name.0, name.1, sick, ready_at));
+                    world.replicas.insert(port, Scene::running(name.clone(), sick, ready_at));
                     port
                 };
                 if failed.is_none() {
@@ -345,7 +394,12 @@ impl Runtime for Scripted {
         })
     }
 
-    fn rest<'a>(&'a self, id: &'a ReplicaId, _: &'a StartOrder, _: Duration) -> Reply<'a, Option<ReplicaId>> {
+    fn rest<'a>(
+        &'a self,
+        id: &'a ReplicaId,
+        order: &'a StartOrder,
+        _: Duration,
+    ) -> Reply<'a, Option<ReplicaId>> {
         Box::pin(async move {
             let port = port_of(id);
             if let Some(scene) = self.world().replicas.get_mut(&port) {
@@ -367,7 +421,7 @@ impl Runtime for Scripted {
             let (late, events) = (world.rng.u64(0..1500), world.events.clone());
             drop(world);
             let change = Change::Exited(Exit { code: Some(143), out_of_memory: false });
-            let event = Event::Changed { id: id.clone(), app: "app".into(), change };
+            let event = Event::Changed { id: id.clone(), app: order.app.clone(), change };
             tokio::spawn(async move {
                 tokio::time::sleep(Duration::from_millis(late)).await;
                 if let Some(events) = events {
@@ -386,16 +440,20 @@ impl Runtime for Scripted {
             if !world.keeps.unwrap_or(keeps) {
                 return Ok(None);
             }
-            let (index, revision) = (order.index, order.revision.hash.clone());
-            let there =
-                world.replicas.values().any(|scene| (scene.index, &scene.revision) == (index, &revision));
+            let name = (order.app.clone(), order.index, order.revision.hash.clone());
+            let there = world.replicas.values().any(|scene| scene.is(&name));
             assert!(!there, "laid out under a name that is taken");
             let port = world.next_port;
             world.next_port += 1;
-            let scene = Scene::running(index, revision, false, tokio::time::Instant::now());
+            let scene = Scene::running(name, false, tokio::time::Instant::now());
             world.replicas.insert(port, Scene { life: Life::Kept, ..scene });
             Ok(Some(id(port)))
         })
+    }
+
+    fn give_way(&self) -> BoxFuture<'_, ()> {
+        self.world().gave_way += 1;
+        Box::pin(std::future::ready(()))
     }
 
     fn freeze<'a>(&'a self, id: &'a ReplicaId) -> Reply<'a, ()> {
@@ -415,7 +473,7 @@ impl Runtime for Scripted {
             let world = self.world();
             let found = world.replicas.iter().map(|(port, scene)| Found {
                 id: id(*port),
-                app: "app".into(),
+                app: scene.app.clone(),
                 revision: scene.revision.clone(),
                 index: scene.index,
                 status: status(*port, Some(scene)),
@@ -453,7 +511,7 @@ impl Runtime for Scripted {
     fn reach<'a>(
         &'a self,
         endpoint: &'a Endpoint,
-        _: &'a HealthSpec,
+        health: &'a HealthSpec,
         proof: Proof,
     ) -> BoxFuture<'a, Result<(), Unreached>> {
         Box::pin(async move {
@@ -465,6 +523,10 @@ impl Runtime for Scripted {
                     Err("no answer".to_owned().into())
                 }
                 Some(scene) if scene.runs() && !scene.sick && now >= scene.ready_at => Ok(()),
+                // Its socket is there before it answers well.
+                Some(scene) if scene.runs() && world.accepts == Accepts::AtOnce && health.path.is_none() => {
+                    Ok(())
+                }
                 _ => Err("nothing listens".to_owned().into()),
             }
         })

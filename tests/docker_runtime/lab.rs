@@ -57,6 +57,7 @@ impl Lab {
             volumes: Vec::new(),
             workspace: false,
             networks: Vec::new(),
+            named: false,
             dir: PathBuf::from("/"),
         }
     }

@@ -285,3 +285,22 @@ async fn limits_and_defaults_are_on_the_container() {
     // A named volume outlives its replicas.
     docker(&["volume", "rm", &volume]);
 }
+
+/// What the proxy asks for when memory is short: of what rests, the network goes, and the next start needs none.
+#[tokio::test]
+async fn a_network_that_gives_way_is_not_missed() {
+    let lab = Lab::with(DockerSpec { prepared: 1, ..DockerSpec::default() });
+    let order = lab.order(lab.workload(&["serve"])).await;
+    let first = lab.runtime.start(&order).await.unwrap();
+    lab.runtime.give_way().await;
+    assert!(lab.runtime.list().await.unwrap().iter().any(|it| it.id == first.id), "it runs, so it stays");
+    let kept = lab.runtime.rest(&first.id, &order, Duration::from_secs(1)).await.unwrap();
+    assert!(kept.is_some() && lab.runtime.keeps_network("web"));
+    lab.runtime.give_way().await;
+    assert!(!lab.runtime.keeps_network("web"));
+    let left = docker(&["ps", "-aq", "--filter", &format!("label=pilotlight.instance={}", lab.id)]);
+    assert_eq!(left.trim(), "", "the replica goes with its network");
+    let again = lab.runtime.start(&order).await.unwrap();
+    assert!(!again.kept);
+    wait_until_listening(&again.endpoint).await;
+}

@@ -28,6 +28,7 @@ fn seen() -> Observation {
     Observation {
         ready: 1,
         starting: 0,
+        needed: false,
         in_flight: 0,
         held: 0,
         stable: Some(0.0),

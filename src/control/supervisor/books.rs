@@ -8,9 +8,10 @@ use tokio::sync::{Notify, OnceCell, oneshot};
 use crate::app::clock::Millis;
 use crate::app::replica::Replica;
 use crate::app::{Trouble, TroubleKind};
+use crate::config::spec::Probe;
 use crate::control::probe;
-use crate::control::supervisor::slot::{Owned, Phase, Running, Slot, Starting, Unwell};
-use crate::control::supervisor::tasks::{self, Launch, Report};
+use crate::control::supervisor::slot::{Offered, Owned, Phase, Running, Slot, Starting, Unwell};
+use crate::control::supervisor::tasks::{self, Ahead, Launch, Report};
 use crate::control::supervisor::{Stage, Supervisor};
 use crate::runtime::{ReplicaId, Revision, RuntimeError, StartOrder};
 
@@ -21,14 +22,29 @@ impl Supervisor {
         let desired = usize::try_from(desired).unwrap_or(usize::MAX);
         if desired > live {
             let missing = desired - live - self.take_back(desired - live);
-            let missing = missing - self.recall(missing, now);
-            self.start(self.missing_to_start(missing), now);
+            if self.needs_are_ready(now) {
+                let missing = missing - self.recall(missing, now);
+                let in_the_way = self.is_alone() && !self.slots.iter().all(Slot::is_dormant);
+                if !in_the_way {
+                    self.start(self.missing_to_start(missing), now);
+                }
+            } else if self.revision.is_none() {
+                // Meanwhile its image can come.
+                self.start(missing, now);
+            }
         } else {
             self.give_up(live - desired, desired == 0);
         }
         self.retire_unwell(desired, now);
         self.retire_stale(desired, now);
         self.advance_drains(now);
+    }
+
+    /// Whether there is never a second replica, not even while one takes over from another: what nobody reaches from
+    /// outside and is there once may be a database, and two would spoil what both have mounted.
+    pub(super) fn is_alone(&self) -> bool {
+        let spec = &self.policy.spec;
+        spec.routes.is_empty() && spec.autoscale.max == 1
     }
 
     /// Whether a slot is of the revision that is wanted. Until that is known every one is: what runs serves.
@@ -114,7 +130,8 @@ impl Supervisor {
     fn launch_at(&mut self, order: StartOrder, instead_of_kept: bool, now: Millis) {
         let (cancel, cancelled) = oneshot::channel();
         let (id, nudge) = (Arc::new(OnceCell::new()), Arc::new(Notify::new()));
-        let starting = Starting { id, nudge, cancel, since: now, instead_of_kept };
+        let starting =
+            Starting { id, nudge, cancel, offered: Offered::default(), since: now, instead_of_kept };
         let number = self.next_number();
         self.slots.push(Slot {
             number,
@@ -125,6 +142,9 @@ impl Supervisor {
         let Some(Slot { phase: Phase::Starting(starting), .. }) = self.slots.last() else {
             unreachable!("pushed")
         };
+        let goes_ahead = self.policy.spec.health.probe == Probe::Request;
+        let ahead =
+            goes_ahead.then(|| Ahead { app: Arc::clone(&self.app), offer: Arc::clone(&starting.offered.0) });
         let launch = Launch {
             slot: number,
             runtime: Arc::clone(&self.runtime),
@@ -133,6 +153,7 @@ impl Supervisor {
             stop_grace: self.policy.spec.stop_grace,
             id: Arc::clone(&starting.id),
             nudge: Arc::clone(&starting.nudge),
+            ahead,
             cancelled,
         };
         self.tasks.spawn(launch.run());
@@ -167,7 +188,7 @@ impl Supervisor {
     /// reach, then those with the fewest requests, so that as many as are wanted serve all the while.
     fn retire_stale(&mut self, desired: usize, now: Millis) {
         let ready = self.slots.iter().filter(|slot| slot.is_ready() && self.is_current(slot)).count();
-        let mut needed = desired.saturating_sub(ready);
+        let mut needed = if self.is_alone() { 0 } else { desired.saturating_sub(ready) };
         let deadline = Some(now.after(self.policy.spec.drain_timeout));
         let mut order: Vec<usize> = (0..self.slots.len()).collect();
         order.retain(|at| !self.is_current(&self.slots[*at]));
@@ -196,6 +217,10 @@ impl Supervisor {
     /// Lets a live slot take no more requests.
     pub(super) fn retire(&mut self, at: usize, deadline: Option<Millis>, returns: bool) {
         let slot = &mut self.slots[at];
+        if matches!(slot.phase, Phase::Starting(_)) && slot.in_flight() > 0 {
+            // A request has gone ahead: it goes when that has ended, as one that is ready.
+            return;
+        }
         match std::mem::replace(&mut slot.phase, Phase::Stopping) {
             // Its task stops what it has started, and reports.
             Phase::Starting(starting) => drop(starting.cancel.send(())),
@@ -358,7 +383,7 @@ impl Supervisor {
     }
 
     /// Says why there is nothing ready, where that is so. While others are on their way nobody is refused.
-    fn trouble(&self, trouble: Trouble) {
+    pub(super) fn trouble(&self, trouble: Trouble) {
         let refuse = trouble.refuse && !self.slots.iter().any(Slot::is_live);
         if !self.slots.iter().any(Slot::is_ready) {
             self.set_trouble(Some(Trouble { refuse, ..trouble }));

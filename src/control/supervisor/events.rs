@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::app::clock::{self, Millis};
 use crate::app::replica::Replica;
+use crate::app::scout::Offer;
 use crate::app::waking::Tier;
 use crate::app::{Policy, Trouble, TroubleKind};
 use crate::config::spec::Metric;
@@ -41,12 +42,11 @@ impl Supervisor {
             Message::Changed(id, change) => self.changed(&id, change, now),
             Message::GiveWay => self.give_way(),
             Message::Reload(policy) => self.reload(policy, now),
+            Message::Needs(apps) => self.know_needs(apps),
             Message::Close => self.close(Stage::Closed, now),
             Message::Leave => self.close(Stage::Leaving, now),
-            Message::Retire => {
-                self.close(Stage::Retiring, now);
-                self.retire_all(now);
-            }
+            // Its replicas are ended with the next step, or when nobody needs them any more.
+            Message::Retire => self.close(Stage::Retiring, now),
         }
     }
 
@@ -216,7 +216,11 @@ impl Supervisor {
                 let Started { id, endpoint, .. } = started;
                 let took = now.since(since);
                 tracing::info!(app = self.app.name, replica = %id, endpoint = %endpoint.address, ?took, "ready");
-                let (reused, replica) = (started_again, Replica::new(endpoint));
+                let offer = match &mut self.slots[at].phase {
+                    Phase::Starting(starting) => starting.offered.keep(),
+                    _ => None,
+                };
+                let (reused, replica) = (started_again, ready_replica(endpoint, offer.as_deref()));
                 replica.warm_up(now);
                 self.make_ready(at, id, replica, now);
                 if let Some(running) = self.slots[at].running_mut() {
@@ -314,4 +318,16 @@ impl Supervisor {
             self.fail(TroubleKind::StartFailed, soon, now);
         }
     }
+}
+
+/// The replica as the data plane is to have it: the one that a request has gone ahead to, or may go to just now.
+fn ready_replica(endpoint: Endpoint, offer: Option<&Offer>) -> Arc<Replica> {
+    let Some(offer) = offer else { return Replica::new(endpoint) };
+    offer.end();
+    let replica = Arc::clone(offer.replica());
+    if replica.gate().is_closed() {
+        // Whoever went ahead has not reached it.
+        replica.gate().reopen();
+    }
+    replica
 }

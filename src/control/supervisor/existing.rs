@@ -4,10 +4,9 @@
 use std::sync::Arc;
 
 use crate::app::clock::Millis;
-use crate::app::replica::Replica;
 use crate::control::observe;
 use crate::control::supervisor::Supervisor;
-use crate::control::supervisor::slot::{Phase, Running, Slot, Unwell};
+use crate::control::supervisor::slot::{Phase, Running, Slot};
 use crate::control::supervisor::tasks::Report;
 use crate::runtime::{Exit, Found, Status};
 
@@ -26,18 +25,7 @@ impl Supervisor {
             match it.status {
                 Status::Running(endpoint) if !taken => {
                     tracing::info!(app = self.app.name, replica = %it.id, "adopting a replica");
-                    let replica = Replica::new(endpoint);
-                    replica.gate().close();
-                    let unwell = Unwell::default();
-                    let running = Running {
-                        id: it.id,
-                        replica,
-                        since: now,
-                        reused: false,
-                        settling: None,
-                        health: None,
-                        unwell,
-                    };
+                    let running = Running::unproved(it.id, endpoint, false, now);
                     let (number, phase) = (self.next_number(), Phase::Suspect(running));
                     self.slots.push(Slot { number, index: it.index, revision: it.revision, phase });
                     self.verify(self.slots.len() - 1);
@@ -46,18 +34,7 @@ impl Supervisor {
                     self.blind_until = Some(now.after(observe::SHORTEST));
                 }
                 Status::Frozen(endpoint) if !taken => {
-                    let replica = Replica::new(endpoint);
-                    replica.gate().close();
-                    let unwell = Unwell::default();
-                    let running = Running {
-                        id: it.id,
-                        replica,
-                        since: now,
-                        reused: false,
-                        settling: None,
-                        health: None,
-                        unwell,
-                    };
+                    let running = Running::unproved(it.id, endpoint, false, now);
                     let (number, phase) = (self.next_number(), Phase::Frozen { running, since: now });
                     self.slots.push(Slot { number, index: it.index, revision: it.revision, phase });
                 }
@@ -112,17 +89,8 @@ impl Supervisor {
             (Phase::Stopped { .. }, Status::Gone) => drop(self.slots.swap_remove(at)),
             // Started by somebody else's hand: it serves, and goes down as others do.
             (Phase::Stopped { id, .. }, Status::Running(endpoint)) => {
-                let (id, replica, unwell) = (id.clone(), Replica::new(endpoint), Unwell::default());
-                replica.gate().close();
-                self.slots[at].phase = Phase::Suspect(Running {
-                    id,
-                    replica,
-                    since: now,
-                    reused: true,
-                    settling: None,
-                    health: None,
-                    unwell,
-                });
+                let running = Running::unproved(id.clone(), endpoint, true, now);
+                self.slots[at].phase = Phase::Suspect(running);
                 self.verify(at);
             }
             (Phase::Frozen { .. }, Status::Running(_)) => self.thaw(at, now),

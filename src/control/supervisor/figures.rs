@@ -38,6 +38,7 @@ impl Supervisor {
         Observation {
             ready: count(&self.slots, |slot| matches!(slot.phase, Phase::Ready(_) | Phase::Suspect(_))),
             starting: count(&self.slots, Slot::is_coming),
+            needed: self.app.is_needed(),
             in_flight: self.slots.iter().map(|slot| u64::from(slot.in_flight())).sum(),
             held: self.app.held() as u64,
             stable,

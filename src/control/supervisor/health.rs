@@ -60,7 +60,8 @@ impl Supervisor {
     /// of them lack is noticed by all within one check: for so long the others are not taken for well.
     pub(super) fn retire_unwell(&mut self, desired: usize, now: Millis) {
         let (well, unwell) = self.well_and_unwell();
-        let mut needed = if unwell >= well { desired.saturating_sub(well) } else { 0 };
+        let serve_on = unwell >= well && !self.is_alone();
+        let mut needed = if serve_on { desired.saturating_sub(well) } else { 0 };
         let a_check = self.policy.spec.health.interval + self.policy.spec.health.timeout;
         let deadline = Some(now.after(self.policy.spec.drain_timeout));
         for at in 0..self.slots.len() {

@@ -2,7 +2,7 @@
 //! acts. Whatever reads a replica's state to change it is in this folder.
 //!
 //! `figures` observes, `books` keeps the slots and acts on decisions, `tiers` sends what is not needed down and calls it
-//! back, `preparing` finds out what to start, `events` takes what happened, `existing` compares the books with
+//! back, `preparing` finds out what to start, `needs` keeps up what that depends on, `events` takes what happened, `existing` compares the books with
 //! what there is, `health` looks after those that are unwell,
 //! `setbacks` says when to try again, `wakes` tells where the time of a wake went, `tasks` calls the runtime.
 
@@ -11,6 +11,7 @@ mod events;
 mod existing;
 mod figures;
 mod health;
+mod needs;
 mod preparing;
 mod setbacks;
 pub mod slot;
@@ -37,6 +38,7 @@ use crate::control::decide::{self, Decision};
 use crate::control::observe::{CpuUse, Gauge, Lit};
 use crate::control::record::{Record, Verdict};
 use crate::control::status::Status;
+use crate::control::supervisor::needs::Needs;
 use crate::control::supervisor::preparing::Preparing;
 use crate::control::supervisor::setbacks::Setbacks;
 use crate::control::supervisor::slot::{Phase, Slot};
@@ -65,6 +67,8 @@ pub enum Message {
     GiveWay,
     /// A new policy.
     Reload(Arc<Policy>),
+    /// The apps that the policy's `needs` name.
+    Needs(Vec<Arc<App>>),
     /// The proxy stops: nothing more is started.
     Close,
     /// The proxy ends and leaves what there is to the next: so does the task, when nothing changes any more.
@@ -88,6 +92,7 @@ pub struct Supervisor {
     /// What to start; `None` until the runtime has said what it is.
     revision: Option<Arc<Revision>>,
     preparing: Preparing,
+    needs: Needs,
     /// The one whose deploy was tidied up after.
     tidied: Option<Arc<Revision>>,
     /// Until then nothing exists that is known, and nothing is started.
@@ -164,6 +169,7 @@ impl Supervisor {
             numbers: 0,
             revision: None,
             preparing: Preparing::default(),
+            needs: Needs::default(),
             tidied: None,
             adopted: false,
             stage: Stage::Open,
@@ -230,19 +236,25 @@ impl Supervisor {
     }
 
     fn min(&self) -> u32 {
-        if self.stage == Stage::Open { self.policy.spec.autoscale.min } else { 0 }
+        let needed = u32::from(self.app.is_needed());
+        if self.stage == Stage::Open { self.policy.spec.autoscale.min.max(needed) } else { 0 }
     }
 
     /// Looks, decides and acts once.
     fn step(&mut self) {
         let now = clock::now();
         self.look_at_gates();
+        self.note_needed(now);
+        if self.stage == Stage::Retiring && !self.app.is_needed() {
+            self.retire_all(now);
+        }
         self.advance_drains(now);
         if self.stage == Stage::Open && self.adopted {
             self.try_again(now);
             self.prepare_again(now);
             self.light(now);
         }
+        self.pin_needs();
         // An app that is out is not decided about: what it was asked before it went out brings nothing back.
         if self.stage == Stage::Open && self.adopted && self.lit.is_some() {
             let seen = self.observe(now);
@@ -259,6 +271,7 @@ impl Supervisor {
         self.tidy();
         self.publish();
         self.go_out();
+        self.pin_needs();
         self.show();
     }
 
@@ -332,7 +345,7 @@ impl Supervisor {
             desired: self.decision.as_ref().map_or(0, |decision| decision.desired),
             reason: match (&self.decision, self.app.trouble()) {
                 (_, Some(trouble)) => trouble.why.clone(),
-                (Some(decision), None) => decision.to_string(),
+                (Some(decision), None) => self.reason_of(decision),
                 (None, None) if self.adopted => "no request yet".to_owned(),
                 (None, None) => "looking at what runs".to_owned(),
             },

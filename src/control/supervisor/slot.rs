@@ -7,7 +7,8 @@ use tokio::task::AbortHandle;
 
 use crate::app::clock::Millis;
 use crate::app::replica::Replica;
-use crate::runtime::ReplicaId;
+use crate::app::scout::Offer;
+use crate::runtime::{Endpoint, ReplicaId};
 
 /// One replica.
 #[derive(Debug)]
@@ -87,10 +88,36 @@ pub struct Starting {
     pub nudge: Arc<Notify>,
     /// Dropping it ends the start, whose task then stops what it has started.
     pub cancel: oneshot::Sender<()>,
+    /// What of it was offered to a request before it was known to be ready.
+    pub offered: Offered,
     /// When it began.
     pub since: Millis,
     /// Whether what was kept of one before has not come up.
     pub instead_of_kept: bool,
+}
+
+/// An offer that may be made yet; withdrawn with its start.
+#[derive(Debug, Default)]
+pub struct Offered(pub Arc<OnceCell<Arc<Offer>>>);
+
+impl Offered {
+    /// How many requests have gone ahead and are under way.
+    fn in_flight(&self) -> u32 {
+        self.0.get().map_or(0, |offer| offer.replica().gate().busy())
+    }
+
+    /// What was offered, which stays as it is.
+    pub fn keep(&mut self) -> Option<Arc<Offer>> {
+        std::mem::take(&mut self.0).get().cloned()
+    }
+}
+
+impl Drop for Offered {
+    fn drop(&mut self) {
+        if let Some(offer) = self.0.get() {
+            offer.withdraw();
+        }
+    }
 }
 
 /// A replica that runs.
@@ -110,6 +137,16 @@ pub struct Running {
     pub health: Option<Owned>,
     /// Who says that it is not well.
     pub unwell: Unwell,
+}
+
+impl Running {
+    /// One of which nothing is known but that it runs there: it takes no requests until it has answered.
+    #[must_use]
+    pub fn unproved(id: ReplicaId, endpoint: Endpoint, reused: bool, since: Millis) -> Self {
+        let replica = Replica::new(endpoint);
+        replica.gate().close();
+        Self { id, replica, since, reused, settling: None, health: None, unwell: Unwell::default() }
+    }
 }
 
 /// Who says that a replica is not well. It is replaced, and serves until something better does.
@@ -241,6 +278,9 @@ impl Slot {
     /// How many requests it has, without sockets that do not count.
     #[must_use]
     pub fn in_flight(&self) -> u32 {
+        if let Phase::Starting(starting) = &self.phase {
+            return starting.offered.in_flight();
+        }
         self.running().map_or(0, |running| running.replica.gate().busy())
     }
 

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use crate::app::App;
 use crate::app::replica::Replica;
+use crate::app::scout::Offer;
 use crate::config::spec::{HealthSpec, Workload};
 use crate::control::backoff::Backoff;
 use crate::control::listening;
@@ -108,6 +109,8 @@ pub struct Launch {
     pub id: Arc<OnceCell<ReplicaId>>,
     /// Something has happened to the replica.
     pub nudge: Arc<Notify>,
+    /// Whose request may find out that it is ready, where one may.
+    pub ahead: Option<Ahead>,
     /// Resolves when the start is not wanted any more.
     pub cancelled: oneshot::Receiver<()>,
 }
@@ -133,11 +136,14 @@ impl Launch {
         let id = self.id.get_or_init(|| std::future::ready(started.id.clone())).await;
         let tried = Tried { id, endpoint: &started.endpoint, health: &self.health, proof: Proof::Connection };
         let ready = tokio::select! {
-            ready = probe::until_ready(&*self.runtime, tried, &self.nudge) => ready,
+            biased;
+            // First: what is not wanted any more is offered to nobody.
             _ = self.cancelled => {
                 let _logged = stop(&*self.runtime, id, self.stop_grace).await;
                 return Report::Cancelled(slot);
             }
+            ready = probe::until_ready(&*self.runtime, tried, &self.nudge) => ready,
+            unseen = go_ahead(&*self.runtime, tried, self.ahead.as_ref()) => Ok(unseen),
         };
         match ready {
             // Whatever is wrong with what it has left behind, a new one has not got it.
@@ -155,6 +161,33 @@ impl Launch {
             }
         }
     }
+}
+
+/// To whom a replica is offered before it is known to be ready, and where the supervisor finds that.
+pub struct Ahead {
+    /// Whose requests.
+    pub app: Arc<App>,
+    /// What was offered, once it is.
+    pub offer: Arc<OnceCell<Arc<Offer>>>,
+}
+
+/// Offers a replica to a request as soon as it takes connections; resolves when that has a good answer. Nothing that has
+/// happened to the replica ends it: who looks at its health hears of that.
+async fn go_ahead(runtime: &dyn Runtime, tried: Tried<'_>, ahead: Option<&Ahead>) -> Unseen {
+    let Some(Ahead { app, offer }) = ahead else { return std::future::pending().await };
+    let accepts = HealthSpec { path: None, ..tried.health.clone() };
+    let accepting = Tried { health: &accepts, ..tried };
+    let Ok(unseen) = probe::until_ready(runtime, accepting, &Notify::new()).await else {
+        return std::future::pending().await;
+    };
+    // Where others serve, those who wait need no scout.
+    if app.serves() || offer.set(Offer::new(Replica::new(tried.endpoint.clone()))).is_err() {
+        return std::future::pending().await;
+    }
+    let offered = offer.get().expect("set above");
+    app.offer(Arc::clone(offered));
+    offered.answered().await;
+    unseen
 }
 
 /// What a thaw needs.

@@ -1,6 +1,7 @@
 //! One app's life as its supervisor leads it, on the scripted runtime and virtual time: what a hundred thousand
 //! random lives might all miss, played on purpose.
 
+mod needs;
 mod tiers;
 
 use std::cell::Cell;

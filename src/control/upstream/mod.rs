@@ -104,7 +104,8 @@ impl Upstream {
                         Message::Found(_)
                         | Message::Unreachable(_)
                         | Message::Changed(..)
-                        | Message::GiveWay,
+                        | Message::GiveWay
+                        | Message::Needs(_),
                     ) => {}
                     None => return,
                 },

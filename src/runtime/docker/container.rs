@@ -18,8 +18,8 @@
 use std::collections::HashMap;
 
 use bollard::models::{
-    ContainerCreateBody, DeviceRequest, HostConfig, HostConfigLogConfig, ImageConfig, Mount, MountType,
-    RestartPolicy, RestartPolicyNameEnum,
+    ContainerCreateBody, DeviceRequest, EndpointSettings, HostConfig, HostConfigLogConfig, ImageConfig,
+    Mount, MountType, NetworkingConfig, RestartPolicy, RestartPolicyNameEnum,
 };
 
 use super::engine::Host;
@@ -41,6 +41,8 @@ const INITS: &[&str] = &["init", "tini", "dumb-init", "docker-init", "catatonit"
 pub(super) struct Frame<'a> {
     /// The network that it joins.
     pub(super) network: &'a str,
+    /// The name by which others find it there; `None`: by none.
+    pub(super) name: Option<&'a str>,
     /// Thousandths of a core that it may use while it starts, where that is more than its instance's.
     pub(super) boost_millis: u32,
     /// What the host has.
@@ -59,14 +61,22 @@ pub(super) fn body(
     frame: Frame<'_>,
 ) -> ContainerCreateBody {
     let workload = &revision.workload;
+    let networking_config = frame.name.map(|name| found_by(name, frame.network));
     ContainerCreateBody {
         image: Some(revision.image_id.clone()),
         cmd: workload.command.as_ref().map(words),
         env: Some(env(workload, revision.port)),
         labels: Some(labels),
+        networking_config,
         host_config: Some(host_config(workload, frame)),
         ..Default::default()
     }
+}
+
+/// Has the engine's name server tell containers on that network where it is.
+fn found_by(name: &str, network: &str) -> NetworkingConfig {
+    let endpoint = EndpointSettings { aliases: Some(vec![name.to_owned()]), ..Default::default() };
+    NetworkingConfig { endpoints_config: Some(HashMap::from([(network.to_owned(), endpoint)])) }
 }
 
 fn host_config(workload: &Workload, frame: Frame<'_>) -> HostConfig {
@@ -196,6 +206,7 @@ mod tests {
             volumes: Vec::new(),
             workspace: true,
             networks: Vec::new(),
+            named: false,
             dir: PathBuf::from("/"),
         };
         Revision {
@@ -211,7 +222,7 @@ mod tests {
         body(
             &revision(command, env),
             HashMap::new(),
-            Frame { network: "n", boost_millis: 0, host, own_init: false, workspace: None },
+            Frame { network: "n", name: None, boost_millis: 0, host, own_init: false, workspace: None },
         )
     }
 

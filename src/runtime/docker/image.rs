@@ -58,6 +58,7 @@ impl DockerRuntime {
                 security: SECURITY,
                 network: self.network.name(),
                 networks: &workload.networks,
+                name: workload.named.then_some(app),
             },
         );
         Ok(Revision { hash, workload: Arc::clone(workload), image_id, port, cpu_millis: given.cpu_millis })
@@ -175,6 +176,7 @@ mod tests {
             volumes: Vec::new(),
             workspace: false,
             networks: Vec::new(),
+            named: false,
             dir: "/".into(),
         }
     }

@@ -75,6 +75,15 @@ struct Inner {
     adopted: bool,
 }
 
+impl Inner {
+    fn give_up_oldest(&mut self) -> Option<Kept> {
+        let Self { kept, prepared, .. } = self;
+        let resting = prepared.iter().filter(|(_, prepared)| kept.contains_key(&prepared.name));
+        let oldest = resting.min_by_key(|(_, prepared)| prepared.used).map(|(app, _)| app.clone())?;
+        kept.remove(&prepared.remove(&oldest)?.name)
+    }
+}
+
 impl Books {
     /// Books for so many networks.
     pub(super) fn new(most: usize) -> Self {
@@ -171,24 +180,31 @@ impl Books {
             return None;
         }
         let mut gone = Vec::new();
-        let Inner { kept, prepared, .. } = &mut *books;
-        while prepared.len() >= self.most {
-            let resting = prepared.iter().filter(|(_, prepared)| kept.contains_key(&prepared.name));
-            let oldest = resting.min_by_key(|(_, prepared)| prepared.used).map(|(app, _)| app.clone());
-            let Some(name) = oldest.and_then(|app| prepared.remove(&app)).map(|prepared| prepared.name)
-            else {
-                break;
-            };
-            gone.extend(kept.remove(&name));
+        while books.prepared.len() >= self.most {
+            let Some(oldest) = books.give_up_oldest() else { break };
+            gone.push(oldest);
         }
         // Those that run keep theirs, so there may be none in spite of all that has gone.
-        let has_place = prepared.len() < self.most;
+        let has_place = books.prepared.len() < self.most;
         if has_place {
             let reserved = Prepared { name: name.to_owned(), used: Instant::now() };
-            prepared.insert(app.to_owned(), reserved);
+            books.prepared.insert(app.to_owned(), reserved);
         }
         self.count(&books);
         has_place.then_some(gone)
+    }
+
+    /// Takes out, to be removed, what rests in a network and has not been used for longest.
+    pub(super) fn give_up_oldest(&self) -> Option<Kept> {
+        let mut books = self.open();
+        let oldest = books.give_up_oldest();
+        self.count(&books);
+        oldest
+    }
+
+    /// Whether a network is kept for the app.
+    pub(super) fn has_network(&self, app: &str) -> bool {
+        self.open().prepared.contains_key(app)
     }
 }
 
@@ -235,6 +251,19 @@ mod tests {
         books.forget("a");
         assert_eq!(books.reserve("b", "b"), Some(Vec::new()));
         assert_eq!(books.reserve("c", "c"), None, "nor does one that is being made lose it");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_rests_is_given_up_before_its_place_is_wanted() {
+        let books = Books::new(9);
+        for app in ["a", "b", "c"] {
+            books.keep(app, app, kept(app, app != "c"));
+            later().await;
+        }
+        books.take("a", "a");
+        assert_eq!(books.give_up_oldest(), Some(kept("b", true)), "of those that do not run");
+        assert_eq!((books.has_network("a"), books.has_network("b"), books.prepared.get()), (true, false, 1));
+        assert_eq!(books.give_up_oldest(), None, "one without a network costs no memory");
     }
 
     #[tokio::test(start_paused = true)]

@@ -168,6 +168,14 @@ impl Runtime for DockerRuntime {
         Box::pin(self.limit_cpu(id, cpu_millis))
     }
 
+    fn give_way(&self) -> BoxFuture<'_, ()> {
+        Box::pin(self.give_up_network())
+    }
+
+    fn keeps_network(&self, app: &str) -> bool {
+        self.kept.has_network(app)
+    }
+
     fn freeze<'a>(&'a self, id: &'a ReplicaId) -> Reply<'a, ()> {
         Box::pin(self.freeze_replica(id))
     }

@@ -128,10 +128,11 @@ impl DockerRuntime {
         Ok(Some(ReplicaId(id)))
     }
 
-    /// A sandbox for a replica of that name, where its app may have one. What it is made for is being made until the
+    /// A sandbox for a replica of that name, where its app may have one: not one that others find by its name, which would
+    /// lead them there while nothing runs in it. What it is made for is being made until the
     /// books are told of its end.
     async fn sandbox_for(&self, order: &StartOrder, name: &str) -> Option<Sandbox> {
-        if !self.network.is_a_bridge() {
+        if !self.network.is_a_bridge() || order.revision.workload.named {
             return None;
         }
         for other in self.kept.reserve(&order.app, name)? {
@@ -166,6 +167,13 @@ impl DockerRuntime {
                 self.kept.forget(name);
                 Err(failure.explain(&format!("make a container for app {}", order.app)))
             }
+        }
+    }
+
+    /// Removes what rests in a network and has not been used for longest.
+    pub(super) async fn give_up_network(&self) {
+        if let Some(oldest) = self.kept.give_up_oldest() {
+            self.evict(&oldest).await;
         }
     }
 

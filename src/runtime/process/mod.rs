@@ -170,6 +170,7 @@ impl Runtime for ProcessRuntime {
                 security: &[],
                 network: "",
                 networks: &[],
+                name: None,
             };
             let hash = revision::hash(&self.settings.instance, &shape);
             let (workload, image_id) = (Arc::clone(workload), String::new());

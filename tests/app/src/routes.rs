@@ -14,6 +14,8 @@ use hyper::header::{CONTENT_TYPE, HeaderValue, TRAILER};
 use hyper::{Method, Request, Response, StatusCode};
 use rustix::time::{ClockId, clock_gettime};
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use crate::bodies::{AnyBody, Broken, Tracked, Zeros, paced, whole};
 use crate::journal::Journal;
@@ -111,6 +113,12 @@ impl Routes {
                 *HELD.lock().unwrap_or_else(PoisonError::into_inner) = vec![1; bytes];
                 Response::new(whole("held\n"))
             }
+            "/fetch" => {
+                match fetch(&query.get("from", String::new()), &query.get("path", "/".to_owned())).await {
+                    Ok(answer) => Response::new(whole(answer)),
+                    Err(error) => status(StatusCode::BAD_GATEWAY, format!("{error}\n")),
+                }
+            }
             "/" => Response::new(whole("test-app\n")),
             _ => status(StatusCode::NOT_FOUND, "no such endpoint\n"),
         }
@@ -145,6 +153,16 @@ fn echo(request: Request<Incoming>) -> Response<AnyBody> {
         response.headers_mut().insert(CONTENT_TYPE, kind);
     }
     response
+}
+
+/// What another app answers: the body of a GET.
+async fn fetch(from: &str, path: &str) -> io::Result<Vec<u8>> {
+    let mut stream = TcpStream::connect(from).await?;
+    stream.write_all(format!("GET {path} HTTP/1.0\r\n\r\n").as_bytes()).await?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await?;
+    let head = answer.windows(4).position(|end| end == b"\r\n\r\n").ok_or(io::ErrorKind::InvalidData)?;
+    Ok(answer.split_off(head + 4))
 }
 
 async fn body_length(mut body: Incoming) -> hyper::Result<usize> {

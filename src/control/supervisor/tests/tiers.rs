@@ -215,8 +215,14 @@ async fn what_is_frozen_gives_way() {
         "since it has nothing to do"
     );
     MEMORY_IS_SHORT.set(true);
-    pass(4).await;
+    pass(3).await;
     assert_eq!((stage.tiers(), stage.status().frozen_since), ((0, 0, 1), None));
+    assert_eq!(stage.runtime.world().gave_way, 0, "one after the other");
+    pass(2).await;
+    assert_eq!(stage.runtime.world().gave_way, 1, "what the runtime keeps is next");
+    MEMORY_IS_SHORT.set(false);
+    pass(10).await;
+    assert_eq!(stage.runtime.world().gave_way, 1);
     stage.end().await;
 }
 

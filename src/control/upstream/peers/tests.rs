@@ -1,10 +1,11 @@
 //! The books as stories: an upstream comes up, fails, moves, returns.
 
 use super::*;
+use crate::config::spec::Probe;
 
 fn health(seconds: u64) -> HealthSpec {
     let (interval, timeout) = (Duration::from_secs(seconds), Duration::from_secs(1));
-    HealthSpec { http2: false, path: None, interval, timeout, start_timeout: timeout }
+    HealthSpec { http2: false, path: None, probe: Probe::Path, interval, timeout, start_timeout: timeout }
 }
 
 fn origin(host: &str) -> Origin {

@@ -1,0 +1,90 @@
+//! What an app needs to be up before it starts, and what others need of it.
+//!
+//! Owns the pins on the apps that `needs` names: held for as long as anything of this app is started, frozen or wanted,
+//! so that those go out after it. Whether such an app is ready is its own supervisor's business.
+
+use std::sync::Arc;
+
+use crate::app::clock::Millis;
+use crate::app::needs::Pin;
+use crate::app::{App, Trouble, TroubleKind};
+use crate::control::decide::{Decision, Reason};
+use crate::control::supervisor::Supervisor;
+use crate::control::supervisor::slot::{Phase, Slot};
+
+/// The apps that an app's `needs` name, as far as they are known.
+#[derive(Default)]
+pub(super) struct Needs {
+    apps: Vec<Arc<App>>,
+    pins: Vec<Pin>,
+    /// Whether the app's trouble is one of those.
+    in_trouble: bool,
+    /// Which of them is not ready, where that keeps this app from starting.
+    missing: Option<String>,
+    /// Whether another app needed this one when that was last looked at.
+    was_needed: bool,
+}
+
+impl Supervisor {
+    /// Enters which apps they are.
+    pub(super) fn know_needs(&mut self, apps: Vec<Arc<App>>) {
+        self.needs.apps = apps;
+    }
+
+    /// Keeps up what the app needs, for as long as it is not out.
+    pub(super) fn pin_needs(&mut self) {
+        let is_stopped = |slot: &Slot| matches!(slot.phase, Phase::Stopped { .. });
+        let is_out = self.lit.is_none() && self.slots.iter().all(is_stopped);
+        let Needs { apps, pins, .. } = &mut self.needs;
+        pins.retain(|pin| !is_out && apps.iter().any(|app| Arc::ptr_eq(app, pin.need())));
+        for app in apps.iter().filter(|_| !is_out) {
+            if !pins.iter().any(|pin| Arc::ptr_eq(app, pin.need())) {
+                pins.push(Pin::new(app, &self.app));
+            }
+        }
+    }
+
+    /// Whether all that the app needs is ready. Where one cannot be for now, who waits is told so.
+    pub(super) fn needs_are_ready(&mut self, now: Millis) -> bool {
+        let known = |name: &str| self.needs.apps.iter().find(|app| app.name == name);
+        let missing = self.policy.spec.needs.iter().find(|name| !known(name).is_some_and(|app| app.serves()));
+        let trouble = missing.and_then(|name| {
+            let trouble = known(name)?.trouble()?;
+            if trouble.kind == TroubleKind::ShuttingDown || !trouble.refuses(now) {
+                return None;
+            }
+            Some(Trouble { why: format!("it needs {name}: {}", trouble.why), ..(*trouble).clone() })
+        });
+        self.needs.missing = missing.cloned();
+        match trouble {
+            Some(trouble) => {
+                self.needs.in_trouble = true;
+                if self.app.trouble().is_none_or(|told| *told != trouble) {
+                    self.trouble(trouble);
+                }
+            }
+            None if std::mem::take(&mut self.needs.in_trouble) => self.set_trouble(None),
+            None => {}
+        }
+        self.needs.missing.is_none()
+    }
+
+    /// The last decision, and what it waits for.
+    pub(super) fn reason_of(&self, decision: &Decision) -> String {
+        if decision.reason == Reason::Needed {
+            return format!("needed by {} → {}", self.app.needed_by().join(", "), decision.desired);
+        }
+        match &self.needs.missing {
+            Some(need) if decision.desired > 0 => format!("{decision}, when {need} is ready"),
+            _ => decision.to_string(),
+        }
+    }
+
+    /// Remembers when others last needed the app: from then on it is idle.
+    pub(super) fn note_needed(&mut self, now: Millis) {
+        let is_needed = self.app.is_needed();
+        if std::mem::replace(&mut self.needs.was_needed, is_needed) && !is_needed {
+            self.last_ended = self.last_ended.max(Some(now));
+        }
+    }
+}

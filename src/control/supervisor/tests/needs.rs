@@ -1,0 +1,220 @@
+//! Apps that need others: what starts first, what goes last, and who is told of what is in the way.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+
+use super::pass;
+use crate::app::replica::Claim;
+use crate::app::{Denied, clock};
+use crate::config::spec::{AppSpec, EdgeSpec};
+use crate::config::{Overrides, parse};
+use crate::control::status::Status;
+use crate::control::{Board, Command, Control, View};
+use crate::runtime::scripted::{Life, Scripted};
+
+/// A proxy with several apps.
+struct Stage {
+    runtime: Scripted,
+    board: Arc<Board>,
+    commands: mpsc::Sender<Command>,
+    control: JoinHandle<()>,
+}
+
+/// Apps by name, with further keys.
+fn specs(apps: &[(&str, &str)]) -> Vec<AppSpec> {
+    let apps = apps.iter().map(|(name, keys)| {
+        format!("  {name}:\n    command: [\"true\"]\n    {}\n", keys.replace('\n', "\n    "))
+    });
+    let text = format!("runtime: process\napps:\n{}", apps.collect::<String>());
+    let config = parse(&text, std::path::Path::new("/x/jcloud.yml"), &Overrides::default(), &|_| None);
+    config.unwrap_or_else(|error| panic!("{error}")).apps
+}
+
+const WEB: &str =
+    "path: /web\nneeds: db\nautoscale: {min: 0, max: 3, metric: rps, idle: 20s, remove_after: 0s}";
+const JOBS: &str =
+    "path: /jobs\nneeds: [db]\nautoscale: {min: 0, max: 1, metric: rps, idle: 60s, remove_after: 0s}";
+const DB: &str = "autoscale: {idle: 5s, remove_after: 0s}";
+
+impl Stage {
+    fn new(apps: &[(&str, &str)]) -> Self {
+        let runtime = Scripted::new(1);
+        runtime.world().needs = Some(("web", "db"));
+        let board = Arc::new(Board::default());
+        let mut control = Control::new(Arc::new(runtime.clone()), Arc::default(), Arc::clone(&board));
+        control.apply(specs(apps), EdgeSpec::default());
+        let (commands, inbox) = mpsc::channel(4);
+        Self { runtime, board, commands, control: tokio::spawn(control.run(inbox)) }
+    }
+
+    fn view(&self, app: &str) -> View {
+        let views = self.board.apps.load();
+        views.iter().find(|view| view.app.name == app).expect("there is such an app").clone()
+    }
+
+    fn status(&self, app: &str) -> Arc<Status> {
+        self.view(app).status.load_full()
+    }
+
+    async fn visit(&self, app: &str) -> Result<Claim, Denied> {
+        while !self.board.adopted.load(Ordering::Relaxed) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        let view = self.view(app);
+        view.policy.meter.writer().record(clock::now().0);
+        let ticket = view.app.queue(100)?;
+        view.app.wait(ticket, Duration::from_mins(1)).await
+    }
+
+    async fn reload(&self, apps: &[(&str, &str)]) {
+        let order = Command::Apply(specs(apps), EdgeSpec::default());
+        self.commands.send(order).await.expect("the control plane runs");
+    }
+
+    /// How many replicas of that app there are.
+    fn replicas(&self, app: &str) -> usize {
+        self.runtime.world().replicas.values().filter(|scene| scene.app == app).count()
+    }
+
+    async fn end(self) {
+        drop(self.commands);
+        self.control.await.expect("without a panic");
+    }
+}
+
+/// That it is ready first is seen to by the runtime.
+#[tokio::test(start_paused = true)]
+async fn what_is_needed_is_ready_first_and_goes_after_the_last_who_needs_it() {
+    let stage = Stage::new(&[("web", WEB), ("jobs", JOBS), ("db", DB)]);
+    pass(60).await;
+    assert_eq!(stage.replicas("db"), 0, "nobody needs it yet");
+    drop(stage.visit("web").await.expect("it serves"));
+    drop(stage.visit("jobs").await.expect("so does the other"));
+    assert_eq!(stage.status("db").reason, "needed by jobs, web → 1");
+    pass(40).await;
+    assert_eq!((stage.replicas("web"), stage.replicas("jobs"), stage.replicas("db")), (0, 1, 1));
+    assert_eq!(stage.status("db").reason, "needed by jobs → 1");
+    pass(22).await;
+    assert_eq!((stage.replicas("jobs"), stage.replicas("db")), (0, 1), "its time of silence begins now");
+    pass(10).await;
+    assert_eq!(stage.replicas("db"), 0);
+    drop(stage.visit("web").await.expect("it comes back with it"));
+    assert_eq!(stage.replicas("db"), 1);
+    stage.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_is_told_what_is_in_the_way_and_served_when_it_is_not() {
+    let stage = Stage::new(&[("web", WEB), ("db", DB)]);
+    stage.runtime.world().broken.insert("db".into());
+    let Err(Denied::Trouble(trouble)) = stage.visit("web").await else { panic!("without its database") };
+    assert_eq!(trouble.why, "it needs db: scripted: no");
+    assert_eq!(stage.status("web").reason, "it needs db: scripted: no");
+    stage.runtime.world().broken.clear();
+    // Those who come until the next attempt are refused; then they wait for it.
+    let served = tokio::time::timeout(Duration::from_mins(5), async {
+        while let Err(denied) = stage.visit("web").await {
+            assert!(matches!(denied, Denied::Trouble(_)), "{denied:?}");
+            pass(1).await;
+        }
+    });
+    served.await.expect("it is served in the end");
+    assert_eq!(stage.view("web").app.trouble(), None);
+    stage.end().await;
+}
+
+/// Its connections would lead nowhere when it comes back.
+#[tokio::test(start_paused = true)]
+async fn what_is_frozen_keeps_what_it_needs() {
+    let frozen =
+        "path: /web\nneeds: db\nautoscale: {min: 0, max: 1, metric: rps, idle: 10m, freeze_after: 5s}";
+    let stage = Stage::new(&[("web", frozen), ("db", DB)]);
+    drop(stage.visit("web").await.expect("it serves"));
+    pass(300).await;
+    assert_eq!((stage.status("web").frozen, stage.status("db").ready), (1, 1));
+    pass(400).await;
+    assert_eq!((stage.status("web").frozen, stage.replicas("db")), (0, 0));
+    stage.end().await;
+}
+
+/// The others of an app that serves wait for what it needs; what serves goes on.
+#[tokio::test(start_paused = true)]
+async fn a_need_that_dies_comes_back_and_nothing_else_starts_meanwhile() {
+    let stage = Stage::new(&[("web", WEB), ("db", DB)]);
+    let claim = stage.visit("web").await.expect("it serves");
+    pass(20).await;
+    let db = |scene: &&mut crate::runtime::scripted::Scene| scene.app == "db";
+    stage.runtime.world().replicas.values_mut().find(db).expect("it runs").life = Life::Ended;
+    stage.runtime.resync();
+    pass(10).await;
+    assert_eq!((stage.status("db").ready, stage.status("web").ready), (1, 1));
+    drop(claim);
+    stage.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_file_that_needs_something_else_counts_at_once() {
+    let stage = Stage::new(&[("web", WEB), ("db", DB)]);
+    drop(stage.visit("web").await.expect("it serves"));
+    let other = WEB.replace("db", "cache");
+    stage.reload(&[("web", &other), ("cache", DB)]).await;
+    pass(8).await;
+    assert_eq!((stage.status("cache").ready, stage.replicas("db")), (1, 0));
+    assert_eq!(stage.status("web").ready, 1);
+    stage.end().await;
+}
+
+/// Two of them would spoil what both have mounted.
+#[tokio::test(start_paused = true)]
+async fn of_a_database_there_are_never_two() {
+    let stage = Stage::new(&[("web", WEB), ("db", DB)]);
+    let claim = stage.visit("web").await.expect("it serves");
+    let renewed = format!("{DB}\nenv: {{VERSION: \"2\"}}\nhealth: {{path: /up, interval: 1s}}");
+    stage.reload(&[("web", WEB), ("db", &renewed)]).await;
+    for moment in 0..6000 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        assert!(stage.replicas("db") <= 1, "at {moment}");
+        if moment == 2000 {
+            assert_eq!(stage.status("db").ready, 1, "it was replaced");
+            stage.runtime.world().replicas.values_mut().for_each(|scene| scene.sick = scene.app == "db");
+        }
+    }
+    let db = stage.runtime.world().replicas.values().find(|scene| scene.app == "db").cloned();
+    assert!(db.as_ref().is_some_and(|db| db.revision.contains('2') && !db.sick), "{db:?}");
+    drop(claim);
+    stage.end().await;
+}
+
+/// Whoever has requests under way may still ask its database.
+#[tokio::test(start_paused = true)]
+async fn at_the_end_what_is_needed_goes_last() {
+    let stage = Stage::new(&[("web", WEB), ("db", DB)]);
+    let claim = stage.visit("web").await.expect("it serves");
+    let (done, ended) = oneshot::channel();
+    stage.commands.send(Command::End(true, done)).await.expect("the control plane runs");
+    pass(10).await;
+    assert_eq!((stage.replicas("web"), stage.replicas("db")), (1, 1), "a request is open");
+    drop(claim);
+    ended.await.expect("it ends");
+    assert_eq!((stage.replicas("web"), stage.replicas("db")), (0, 0));
+    stage.control.await.expect("without a panic");
+}
+
+/// An operator sees what an app waits for.
+#[tokio::test(start_paused = true)]
+async fn what_is_waited_for_is_shown() {
+    let stage = Stage::new(&[("web", WEB), ("db", DB)]);
+    stage.runtime.world().boot = Some(Duration::from_secs(3));
+    let mut visit = Box::pin(stage.visit("web"));
+    let waited = tokio::time::timeout(Duration::from_secs(2), &mut visit).await;
+    assert!(waited.is_err());
+    assert!(stage.status("web").reason.ends_with(" → 1, when db is ready"), "{}", stage.status("web").reason);
+    drop(visit.await.expect("it serves"));
+    pass(1).await;
+    assert!(!stage.status("web").reason.contains("db"), "{}", stage.status("web").reason);
+    stage.end().await;
+}
