@@ -224,7 +224,11 @@ impl App {
     ///
     /// # Errors
     /// See [`Denied`].
-    pub async fn wait(&self, ticket: Ticket<'_>, time: Duration) -> Result<Claim, Denied> {
+    pub async fn wait(
+        &self,
+        ticket: impl Future<Output = Result<Claim, Arc<Trouble>>>,
+        time: Duration,
+    ) -> Result<Claim, Denied> {
         // Refused meanwhile, by one who may have told the tickets before this one was there.
         if let Some(trouble) = self.trouble().filter(|trouble| trouble.refuses(clock::coarse())) {
             return Err(Denied::Trouble(trouble));
@@ -267,6 +271,12 @@ impl App {
     #[must_use]
     pub fn serves(&self) -> bool {
         !self.ready.load().is_empty()
+    }
+
+    /// Whether a request waits for it, or for an app that needs it.
+    #[must_use]
+    pub fn is_awaited(&self) -> bool {
+        self.held() > 0 || self.dependants.are_awaited()
     }
 
     /// Whether another app needs this one to be up.

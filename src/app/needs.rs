@@ -32,6 +32,11 @@ impl Dependants {
         !self.0.lock().is_empty()
     }
 
+    /// Whether a request waits for any of them. No app needs itself, so this comes to an end.
+    pub(super) fn are_awaited(&self) -> bool {
+        self.0.lock().iter().any(|app| app.is_awaited())
+    }
+
     /// Has the supervisors of all of them look.
     pub(super) fn call(&self) {
         for app in &*self.0.lock() {

@@ -47,6 +47,13 @@ impl Context {
         let name = name(&entry, &mut registry.names, reader);
         let routes = self.routes(&entry, &name, &mut registry.claims, reader);
         let source = self.source(&entry, &name, reader);
+        let is_needed = self.needed.contains(&name);
+        let mut entry = entry;
+        if is_needed && routes.is_empty() {
+            let mut file = std::mem::take(&mut entry.body);
+            autoscale::forget_common_bounds(&mut file, |key| entry.says(key));
+            entry.body = file;
+        }
         let AppEntry { body: file, .. } = entry;
         if let Some(volumes) = file.volumes.get() {
             volume::check(volumes, self.allow.as_deref(), reader);
@@ -61,10 +68,10 @@ impl Context {
         if let Some(disk) = file.disk_size.given() {
             volume::check_workspace(disk.key, file.volumes.get(), reader);
         }
-        if self.needed.contains(&name) && self.runtime == RuntimeKind::Docker {
+        if is_needed && self.runtime == RuntimeKind::Docker {
             needs::check_reserve(&file.autoscale, reader);
         }
-        let autoscale = autoscale::resolve(&file, routes.is_empty() && self.needed.contains(&name), reader);
+        let autoscale = autoscale::resolve(&file, is_needed && routes.is_empty(), reader);
         let mut env = BTreeMap::new();
         for (file, _) in file.env_file.or(Many(Vec::new())).0 {
             env.extend(file.0);
@@ -128,6 +135,13 @@ impl Context {
         let keys = [hosts.map(|at| at.key), paths.map(|at| at.key)];
         if self.needed.contains(name) && !keys.into_iter().flatten().any(|key| entry.says(key)) {
             // Its dependants reach it by name; what is said for all apps would let everybody in.
+            if let (true, Some(key)) = (hosts.is_some() || paths.is_some(), &entry.key) {
+                let message = format!(
+                    "`{name}` has no `host` and no `path` of its own: nobody reaches it from outside"
+                );
+                let help = "those of `defaults` are not taken for an app that others need; write one if it is to be reached";
+                reader.warning(key.span, message, help);
+            }
             return Vec::new();
         }
         if let (false, None, None, Some(key)) = (self.single, hosts, paths, &entry.key) {

@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use super::diagnostic::Span;
 use super::reader::Reader;
 use super::resolve::time;
 use super::schema::AppFile;
@@ -14,6 +15,9 @@ use super::value::{Int, Number, Time};
 
 const MIN: u64 = 1;
 const MAX: u64 = 10;
+/// The same for what nobody asks anything through the proxy: it is up while others need it, and once, since it may be a
+/// database.
+const UNROUTED: (u64, u64) = (0, 1);
 /// Seconds for which what is stopped is kept: an app that is used once a day finds its container again.
 const KEPT: u64 = 24 * 60 * 60;
 /// Requests are counted in pieces of a sixth of the panic window for as long as the stable one: more pieces than this
@@ -24,8 +28,7 @@ const PANIC_LEAST: Duration = Duration::from_millis(100);
 
 /// Fills in and checks. `unrouted`: no request comes to it.
 pub(crate) fn resolve(app: &AppFile, unrouted: bool, reader: &mut Reader) -> AutoscaleSpec {
-    // What nobody asks anything through the proxy is up while others need it, and once: it may be a database.
-    let (least, most) = if unrouted { (0, 1) } else { (MIN, MAX) };
+    let (least, most) = if unrouted { UNROUTED } else { (MIN, MAX) };
     check_replicas(app, most, reader);
     let (min, max) = app.replicas();
     let (min, max) = (min.clone().or(Int(least)).u32(), max.clone().or(Int(most)).u32());
@@ -85,6 +88,21 @@ pub(crate) fn resolve(app: &AppFile, unrouted: bool, reader: &mut Reader) -> Aut
         warm_pool: file.warm_pool.or(Int(0)).u32(),
         idle_below: file.idle_below.or(Number(0.0)).0,
         scale_down_delay: time(file.scale_down_delay, 0),
+    }
+}
+
+/// Takes out of an app's keys how many replicas there are, where that is said for all apps and not by itself.
+pub(crate) fn forget_common_bounds(app: &mut AppFile, says: impl Fn(Span) -> bool) {
+    fn keep_own<T>(slot: &mut Slot<T>, says: impl Fn(Span) -> bool) {
+        if slot.key().is_some_and(|key| !says(key)) {
+            *slot = Slot::Absent;
+        }
+    }
+    keep_own(&mut app.autoscale_min, &says);
+    keep_own(&mut app.autoscale_max, &says);
+    if let Slot::Given(autoscale) = &mut app.autoscale {
+        keep_own(&mut autoscale.value.min, &says);
+        keep_own(&mut autoscale.value.max, &says);
     }
 }
 

@@ -13,8 +13,8 @@ use super::spec::{AppSpec, Source};
 use super::suggest::nearest;
 use super::value::Word;
 
-/// Docker's network of old, on which no container is found by a name.
-const NAMELESS: &str = "bridge";
+/// Docker's network of old, by both of its names, on which no container is found by a name.
+const NAMELESS: [&str; 2] = ["bridge", "default"];
 
 /// What one app says that it needs.
 pub(crate) struct Written {
@@ -91,7 +91,7 @@ pub(crate) fn check_reserve(autoscale: &Slot<AutoscaleFile>, reader: &mut Reader
 /// Reports a network on which those that are needed would not be found.
 pub(crate) fn check_network(docker: &Slot<DockerFile>, written: &[Written], reader: &mut Reader) {
     let network = docker.get().and_then(|docker| docker.network.given());
-    let is_nameless = network.filter(|network| network.value.0 == NAMELESS);
+    let is_nameless = network.filter(|network| NAMELESS.contains(&network.value.0.as_str()));
     if let (Some(network), true) = (is_nameless, written.iter().any(|needs| !needs.names.is_empty())) {
         reader.mistake(
             network.span,

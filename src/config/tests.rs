@@ -489,3 +489,19 @@ fn ten_thousand_apps_are_read() {
     }
     assert_eq!(read(&text).unwrap().apps.len(), 10_000);
 }
+
+/// What is said for all apps lets nobody in to what only others need, and makes no second one of it.
+#[test]
+fn what_others_need_is_there_once_and_for_them_alone() {
+    let text = "defaults: {host: example.com, needs: db, autoscale: {min: 2, max: 5, metric: rps}}\n\
+                apps: {web: {image: web}, db: {image: db}, api: {image: api, path: /api}}";
+    let config = read(text).expect("a sound file");
+    let [web, db, api] = &config.apps[..] else { panic!("three apps") };
+    assert_eq!((db.routes.len(), db.autoscale.min, db.autoscale.max), (0, 0, 1));
+    assert_eq!((&db.needs[..], db.workload.named), (&[][..], true));
+    assert_eq!((&web.needs[..], web.workload.named), (&["db".to_owned()][..], false));
+    let [warning] = &config.warnings[..] else { panic!("one warning: {:?}", config.warnings) };
+    assert!(warning.to_string().contains("nobody reaches it from outside"), "{warning}");
+    assert_eq!((api.needs.len(), api.workload.named, api.routes.len()), (1, false, 1));
+    assert_eq!((api.autoscale.min, api.autoscale.max), (2, 5));
+}

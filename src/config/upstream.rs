@@ -88,7 +88,7 @@ pub(crate) fn check(origins: &Many<Origin>, listen: &[ListenAddress], reader: &m
 
 impl AppFile {
     /// Keys about starting, sizing and scaling replicas, and where they stand.
-    fn about_replicas(&self) -> [(&'static str, Option<Span>); 17] {
+    fn about_replicas(&self) -> [(&'static str, Option<Span>); 18] {
         let start_timeout = self.health.get().and_then(|health| health.start_timeout.key());
         [
             ("image", self.image.key()),
@@ -107,6 +107,7 @@ impl AppFile {
             ("autoscale_min", self.autoscale_min.key()),
             ("autoscale_max", self.autoscale_max.key()),
             ("health.start_timeout", start_timeout),
+            ("health.probe", self.health.get().and_then(|health| health.probe.key())),
             ("needs", self.needs.key()),
         ]
     }

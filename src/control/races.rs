@@ -51,6 +51,7 @@ fn database(rng: &mut Rng) -> AppSpec {
     let mut spec = AppSpec { name: "db".into(), ..spec(rng) };
     // Else it would be ready as soon as it takes connections.
     spec.health.path = Some("/ping".into());
+    spec.routes.clear();
     spec.autoscale.max = 1;
     spec.autoscale.warm_pool = 0;
     spec
@@ -146,9 +147,10 @@ async fn play(seed: u64) {
         spec.needs.extend(db.iter().map(|db| db.name.clone()));
         std::iter::once(spec).chain(db.clone()).collect::<Vec<_>>()
     };
-    // What has died is known a moment later.
-    if db.is_some() && !faulty && !deadly && !reloading {
-        runtime.world().needs = Some(("app", "db"));
+    // What has died is known a moment later, and what a call has done that failed.
+    if db.is_some() && !faulty && !deadly {
+        runtime.world().alone = Some("db");
+        runtime.world().needs = (!reloading).then_some(("app", "db"));
     }
     if spec.health.probe == Probe::Request {
         runtime.world().accepts = Accepts::AtOnce;

@@ -14,9 +14,9 @@ use crate::app::affinity::Wish;
 use crate::app::replica::Claim;
 use crate::app::scout::Offer;
 use crate::app::tally::Again;
-use crate::app::{Policy, clock};
+use crate::app::{Policy, Ticket, clock};
 use crate::config::spec::{ClientsSpec, Probe, Protocol, UnknownHost};
-use crate::gateway::account::{Account, Accounted};
+use crate::gateway::account::{Account, Accounted, Held};
 use crate::gateway::affinity::Tie;
 use crate::gateway::body::{Answer, Body};
 use crate::gateway::client::Client;
@@ -300,7 +300,7 @@ struct Order {
     speech: Speech,
 }
 
-impl Way<'_> {
+impl<'a> Way<'a> {
     /// Claims and sends, again where that is safe.
     async fn send(
         &self,
@@ -310,7 +310,7 @@ impl Way<'_> {
         Order { time, speech }: Order,
         tie: &Tie,
     ) -> Result<(Response<Answer>, Lease), Reject> {
-        let entry = self.routes.table.entry(self.entry);
+        let entry: &Entry = self.routes.table.entry(self.entry);
         let spec = &entry.policy.spec;
         let deadline = self.account.started() + time;
         // Sending twice is the same as sending once, RFC 9110 section 9.2.2. Not to more than two replicas: it may be
@@ -319,17 +319,22 @@ impl Way<'_> {
         // What a replica of HTTP/2 has refused it has not begun with, whatever it is.
         let keep_head = replay || (speech.http2 && progress.is_none());
         let mut parcel = Parcel { head, upload, keep: keep_head, sent: false };
-        let mut first_hit = None;
+        let goes_ahead = replay && spec.health.probe == Probe::Request;
+        let (mut waiting, mut went_ahead, mut first_hit) = (None, false, None);
         let mut attempt = 1;
         let mut wish = tie.wish(&self.worker.secret);
         loop {
-            let (claim, offer) = self.claim(entry, &wish, deadline, replay).await?;
+            let may_go_ahead = goes_ahead && !went_ahead;
+            let (claim, offer) = self.claim(entry, &wish, deadline, may_go_ahead, &mut waiting).await?;
+            went_ahead |= offer.is_some();
+            // Who goes ahead still waits.
+            let in_line = waiting.as_ref().map(|waiting| waiting.until);
             let replica = claim.replica().key;
             let exchange = Exchange {
                 pool: Rc::clone(&self.worker.pool),
                 claim,
                 progress: progress.clone(),
-                deadline,
+                deadline: in_line.map_or(deadline, |until| until.min(deadline)),
                 timeout: time,
                 speech,
                 keep_alive: spec.keep_alive,
@@ -337,9 +342,17 @@ impl Way<'_> {
             };
             parcel.sent = false;
             let Failed { reject, untouched } = match exchange.run(&mut parcel).await {
-                // Who went ahead has found nobody ready, and waits on with the others.
+                // Who went ahead has found nobody ready, and waits on in its place.
                 Ok((response, _)) if offer.is_some() && is_not_ready(response.status()) => continue,
-                Err(failed) if offer.is_some() && failed.reject == Reject::UpstreamConnect => continue,
+                Err(Failed { reject: Reject::UpstreamConnect | Reject::UpstreamTimeout, .. })
+                    if offer.is_some() =>
+                {
+                    // It may be this that has ended it.
+                    if parcel.sent {
+                        first_hit = Some(replica);
+                    }
+                    continue;
+                }
                 Ok(answered) => {
                     if let Some(offer) = offer {
                         offer.pass().await;
@@ -374,29 +387,42 @@ impl Way<'_> {
         }
     }
 
-    /// A claim at once, or after its turn in the hold queue, or ahead of it: then on a replica of which it is not known
-    /// whether it is ready, for a request that may be sent again.
+    /// A claim at once, or after its turn in the hold queue. Where it `goes_ahead` perhaps before: then on a replica of which
+    /// it is not known whether it is ready, and its place in the queue is kept.
     async fn claim(
         &self,
-        Entry { app, policy }: &Entry,
+        Entry { app, policy }: &'a Entry,
         wish: &Wish<'_>,
         deadline: Instant,
-        replay: bool,
+        goes_ahead: bool,
+        waiting: &mut Option<Waiting<'a>>,
     ) -> Result<(Claim, Option<Arc<Offer>>), Reject> {
-        if let Some(claim) = app.claim_as(wish) {
-            return Ok((claim, None));
+        if waiting.is_none() {
+            if let Some(claim) = app.claim_as(wish) {
+                return Ok((claim, None));
+            }
+            let (hold, now) = (policy.spec.hold, Instant::now());
+            let until = (now + hold.timeout).min(deadline);
+            let ticket = app.queue(hold.max).map_err(Reject::Denied)?;
+            *waiting = Some(Waiting { ticket, until, _held: self.account.hold(now) });
         }
-        let goes_ahead = replay && policy.spec.health.probe == Probe::Request;
-        let (hold, now) = (policy.spec.hold, Instant::now());
-        let time = hold.timeout.min(deadline.saturating_duration_since(now));
-        let time = time.max(Duration::from_millis(1));
-        let ticket = app.queue(hold.max).map_err(Reject::Denied)?;
-        let _held = self.account.hold(now);
+        let Some(Waiting { ticket, until, .. }) = waiting else { unreachable!("it has a ticket") };
+        let time = until.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
         // Its connection's task watches only a client of whom there is nothing left to read.
-        tokio::select! {
-            claim = app.wait(ticket, time) => Ok((claim.map_err(Reject::Denied)?, None)),
-            (claim, offer) = app.go_ahead(), if goes_ahead => Ok((claim, Some(offer))),
+        let claim = tokio::select! {
+            claim = app.wait(ticket, time) => claim.map_err(Reject::Denied),
+            (claim, offer) = app.go_ahead(), if goes_ahead => return Ok((claim, Some(offer))),
             () = self.account.client().gone() => Err(Reject::ClientGone),
-        }
+        };
+        *waiting = None;
+        Ok((claim?, None))
     }
+}
+
+/// A request in the hold queue.
+struct Waiting<'a> {
+    ticket: Ticket<'a>,
+    /// How long it may wait.
+    until: Instant,
+    _held: Held<'a>,
 }

@@ -49,6 +49,8 @@ pub(crate) struct World {
     pub(crate) accepts: Accepts,
     /// How often it was to give up what it keeps in memory.
     pub(crate) gave_way: u32,
+    /// An app of which there are never two.
+    pub(crate) alone: Option<&'static str>,
     /// Whether what is started from now on fails its checks.
     pub(crate) born_sick: bool,
     /// App, index and revision of each start call under way.
@@ -131,6 +133,7 @@ impl Scripted {
             accepts: Accepts::WhenReady,
             gave_way: 0,
             needs: None,
+            alone: None,
             born_sick: false,
             starting: BTreeSet::new(),
             replicas: BTreeMap::new(),
@@ -247,6 +250,13 @@ impl Scripted {
 
 impl World {
     /// One of `app` is about to be started.
+    fn assert_alone(&self, app: &str) {
+        let runs = |scene: &&Scene| scene.app == app && scene.runs();
+        let other = self.replicas.values().find(runs).filter(|_| self.alone == Some(app));
+        assert!(other.is_none(), "a second {app} is started beside {other:?}");
+    }
+
+    /// The same.
     fn assert_needs(&self, app: &str) {
         let Some((_, need)) = self.needs.filter(|(dependant, _)| *dependant == app) else { return };
         let now = tokio::time::Instant::now();
@@ -322,6 +332,7 @@ impl Runtime for Scripted {
             let name = (order.app.clone(), order.index, order.revision.hash.clone());
             let alone = self.world().starting.insert(name.clone());
             assert!(alone, "{name:?} is started twice at once");
+            self.world().assert_alone(&name.0);
             self.world().assert_needs(&name.0);
             let mut failed = self.call().await.err();
             let mut world = self.world();

@@ -3,7 +3,7 @@
 
 use crate::support::http::{Call, get};
 use crate::support::proxy::Proxy;
-use crate::support::wait::wait_for_async;
+use crate::support::wait::{wait_for_async, wait_until};
 use crate::{held, proxy};
 
 /// An app that says of itself that it is ready so long after its start.
@@ -53,6 +53,20 @@ async fn who_finds_it_not_ready_waits_on() {
     assert_eq!((answer.status, answer.reason()), (503, ""), "the app's own answer");
     let arrived = arrivals(&proxy, "/status");
     assert!(arrived.len() == 2 && arrived[0] < arrived[1] && arrived[1] >= 900, "{arrived:?}");
+}
+
+/// Its place is its own all the while.
+#[tokio::test]
+async fn who_goes_ahead_still_waits() {
+    let keys = "health: {path: /healthz, probe: request, start_timeout: 1m}\nhold: {max: 1}";
+    let proxy = proxy(&[("READY_AFTER_MS", "2000")], keys).await;
+    let address = proxy.address();
+    let first = tokio::spawn(get(address, "/status?code=503"));
+    wait_until("it has been ahead", || proxy.report().count("start") == 1).await;
+    assert_eq!(get(address, "/id").await.reason(), "hold-full");
+    let answer = first.await.expect("no panic");
+    assert_eq!((answer.status, answer.reason()), (503, ""), "the app's own answer");
+    assert_eq!(proxy.report().count("finish"), 2);
 }
 
 /// It may be this very request that ends it; whoever comes later must not be lost for that.

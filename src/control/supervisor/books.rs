@@ -23,16 +23,18 @@ impl Supervisor {
         if desired > live {
             let missing = desired - live - self.take_back(desired - live);
             if self.needs_are_ready(now) {
-                let missing = missing - self.recall(missing, now);
-                let in_the_way = self.is_alone() && !self.slots.iter().all(Slot::is_dormant);
-                if !in_the_way {
-                    self.start(self.missing_to_start(missing), now);
+                if !self.is_in_the_way(|slot| slot.is_frozen() && self.may_rest(slot)) {
+                    let missing = missing - self.recall(missing, now);
+                    if !self.is_in_the_way(|_| false) {
+                        self.start(self.missing_to_start(missing), now);
+                    }
                 }
             } else if self.revision.is_none() {
                 // Meanwhile its image can come.
                 self.start(missing, now);
             }
         } else {
+            self.waits_for_nothing();
             self.give_up(live - desired, desired == 0);
         }
         self.retire_unwell(desired, now);
@@ -45,6 +47,12 @@ impl Supervisor {
     pub(super) fn is_alone(&self) -> bool {
         let spec = &self.policy.spec;
         spec.routes.is_empty() && spec.autoscale.max == 1
+    }
+
+    /// Whether there must not be another, since something runs that is not such a one.
+    fn is_in_the_way(&self, may_be: impl Fn(&Slot) -> bool) -> bool {
+        let runs = |slot: &Slot| !matches!(slot.phase, Phase::Stopped { .. }) && !may_be(slot);
+        self.is_alone() && self.slots.iter().any(runs)
     }
 
     /// Whether a slot is of the revision that is wanted. Until that is known every one is: what runs serves.
@@ -103,11 +111,13 @@ impl Supervisor {
         self.launch_at(self.order(revision, index), false, now);
     }
 
-    /// One that no slot has. After a failure another than before: what failed may still be in the way.
+    /// One that no slot has. After a failure another than before: what failed may still be in the way, which of what must not
+    /// be there twice it should be.
     pub(super) fn free_index(&self) -> u32 {
         let is_free =
             |index: &u32| !self.taken.contains(index) && self.slots.iter().all(|slot| slot.index != *index);
-        (self.setbacks.failures()..=u32::MAX).find(is_free).expect("there are more numbers than replicas")
+        let first = if self.is_alone() { 0 } else { self.setbacks.failures() };
+        (first..=u32::MAX).find(is_free).expect("there are more numbers than replicas")
     }
 
     /// Starts once more what was kept of a time before and has not come up: a new one, of which nobody was told that the
@@ -123,7 +133,7 @@ impl Supervisor {
 
     pub(super) fn order(&self, revision: &Arc<Revision>, index: u32) -> StartOrder {
         let (app, revision) = (self.app.name.clone(), Arc::clone(revision));
-        let (awaited, boost_millis) = (self.app.held() > 0, self.policy.spec.boost.cpu_millis);
+        let (awaited, boost_millis) = (self.app.is_awaited(), self.policy.spec.boost.cpu_millis);
         StartOrder { app, revision, index, awaited, boost_millis }
     }
 
@@ -217,7 +227,9 @@ impl Supervisor {
     /// Lets a live slot take no more requests.
     pub(super) fn retire(&mut self, at: usize, deadline: Option<Millis>, returns: bool) {
         let slot = &mut self.slots[at];
-        if matches!(slot.phase, Phase::Starting(_)) && slot.in_flight() > 0 {
+        if let Phase::Starting(starting) = &slot.phase
+            && !starting.offered.close_if_idle()
+        {
             // A request has gone ahead: it goes when that has ended, as one that is ready.
             return;
         }
@@ -278,7 +290,10 @@ impl Supervisor {
         let (runtime, number) = (Arc::clone(&self.runtime), slot.number);
         let grace = self.policy.spec.stop_grace;
         tracing::debug!(app = self.app.name, replica = %id, "stopping a replica");
-        self.tasks.spawn(async move { Report::Stopped(number, tasks::stop(&*runtime, &id, grace).await) });
+        self.tasks.spawn(async move {
+            let stopped = tasks::stop(&*runtime, &id, grace).await;
+            Report::Stopped(number, id, stopped)
+        });
     }
 
     /// Looks after replicas whose gates a worker has closed because it could not reach them.

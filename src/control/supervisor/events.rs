@@ -123,12 +123,12 @@ impl Supervisor {
             Report::Prepared(workload, prepared) => self.prepared(&workload, prepared, now),
             Report::Started(slot, started) => self.started(slot, started, now),
             Report::Stale(slot) => self.start_afresh(slot, now),
-            Report::Cancelled(slot) => self.slots.retain(|it| it.number != slot),
-            Report::Stopped(slot, stopped) => {
-                self.slots.retain(|it| it.number != slot);
-                if let Err(error) = stopped {
-                    tracing::error!(app = self.app.name, %error, "a replica could not be stopped");
+            Report::Cancelled(slot, left) => self.end_slot(slot, left),
+            Report::Stopped(slot, id, stopped) => {
+                if let Err(error) = &stopped {
+                    tracing::error!(app = self.app.name, replica = %id, %error, "a replica could not be stopped");
                 }
+                self.end_slot(slot, stopped.is_err().then_some(id));
             }
             Report::Verified(slot, verified) => self.verified(slot, verified, now),
             Report::Checked(slot, generation, heard, status) => {
@@ -143,9 +143,9 @@ impl Supervisor {
                     _ => {}
                 }
             }
-            Report::Rested(slot, rested) => {
+            Report::Rested(slot, id, rested) => {
                 if let Some(at) = self.place(slot) {
-                    self.note_rested(at, rested, now);
+                    self.note_rested(at, id, rested, now);
                 }
             }
             Report::Frozen(slot, frozen) => {
@@ -193,6 +193,16 @@ impl Supervisor {
         }
     }
 
+    /// Nothing is left of a slot's replica, or what could not be stopped. That is left to the next look at all there is,
+    /// unless another would be started beside it which must not be.
+    pub(super) fn end_slot(&mut self, number: u64, left: Option<ReplicaId>) {
+        let Some(at) = self.place(number) else { return };
+        match left.filter(|_| self.is_alone()) {
+            Some(id) => self.stop(at, id),
+            None => drop(self.slots.swap_remove(at)),
+        }
+    }
+
     fn place(&self, number: u64) -> Option<usize> {
         self.slots.iter().position(|slot| slot.number == number)
     }
@@ -230,7 +240,8 @@ impl Supervisor {
             // Given up in the moment in which it became ready.
             (Ok((Started { id, .. }, _)), None) => self.stop(at, id),
             (Err(failed), began) => {
-                let index = self.slots.swap_remove(at).index;
+                let index = self.slots[at].index;
+                self.end_slot(slot, failed.left.clone());
                 if let StartError::Runtime(error @ RuntimeError::NameTaken(_)) = &failed.why {
                     // Nothing is wrong with the app: the next step tries another.
                     tracing::warn!(app = self.app.name, %error, "a name is taken");
@@ -311,7 +322,8 @@ impl Supervisor {
         self.tasks.spawn(async move {
             let output = tasks::last_words(&*runtime, &id).await;
             tracing::error!(app, replica = %id, ?lived, why, output = Lines::field(&output), "a replica has ended");
-            Report::Stopped(number, tasks::stop(&*runtime, &id, grace).await)
+            let stopped = tasks::stop(&*runtime, &id, grace).await;
+            Report::Stopped(number, id, stopped)
         });
         if was_live && self.setbacks.died(since, now) {
             let soon = told(&format!(", {:.1} s after it was ready", lived.as_secs_f64()));

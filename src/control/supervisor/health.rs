@@ -1,8 +1,10 @@
 //! Replicas that run and are not well: watched, replaced one for one, and left to serve as long as there is nothing
-//! better. Where all are unwell the fault is mostly elsewhere, and taking them all away would make it worse.
+//! better. Where all are unwell the fault is mostly elsewhere, and taking them all away would make it worse. One that must
+//! not be there twice is ended first.
 
 use std::sync::Arc;
 
+use crate::app::TroubleKind;
 use crate::app::clock::Millis;
 use crate::control::supervisor::Supervisor;
 use crate::control::supervisor::slot::{Owned, Phase, Running, Unwell};
@@ -70,7 +72,13 @@ impl Supervisor {
             match &mut self.slots[at].phase {
                 Phase::Ready(_) if needed > 0 => needed -= 1,
                 Phase::Ready(_) if now.since(since) < a_check => {}
-                Phase::Ready(_) => self.retire(at, deadline, false),
+                Phase::Ready(_) => {
+                    self.retire(at, deadline, false);
+                    if self.is_alone() {
+                        // Nothing serves meanwhile: one that is ill again and again is started ever more seldom.
+                        self.fail(TroubleKind::StartFailed, "its health checks fail".to_owned(), now);
+                    }
+                }
                 Phase::Draining { returns, .. } => *returns = false,
                 _ => {}
             }

@@ -317,6 +317,7 @@ impl Supervisor {
             return;
         }
         self.tell_of_wake(true);
+        self.waits_for_nothing();
         self.lit = None;
         self.counted_when_out = Some(self.policy.meter.total());
         self.first_ready = None;

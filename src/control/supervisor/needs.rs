@@ -31,16 +31,30 @@ impl Supervisor {
         self.needs.apps = apps;
     }
 
-    /// Keeps up what the app needs, for as long as it is not out.
+    /// Keeps up what the app needs, for as long as it is not out. What only revisions before this one needed goes with them.
     pub(super) fn pin_needs(&mut self) {
         let is_stopped = |slot: &Slot| matches!(slot.phase, Phase::Stopped { .. });
         let is_out = self.lit.is_none() && self.slots.iter().all(is_stopped);
+        // What is only being stopped, or made to be started later, asks for nothing any more.
+        let asks = |slot: &Slot| slot.running().is_some() || matches!(slot.phase, Phase::Starting(_));
+        let takes = self.lit.is_some() || self.slots.iter().any(asks);
+        let is_stale = |slot: &Slot| slot.running().is_some() && !self.is_current(slot);
+        let as_before = self.is_preparing() || self.slots.iter().any(is_stale);
         let Needs { apps, pins, .. } = &mut self.needs;
-        pins.retain(|pin| !is_out && apps.iter().any(|app| Arc::ptr_eq(app, pin.need())));
-        for app in apps.iter().filter(|_| !is_out) {
+        let is_named = |pin: &Pin| apps.iter().any(|app| Arc::ptr_eq(app, pin.need()));
+        pins.retain(|pin| !is_out && (as_before || is_named(pin)));
+        for app in apps.iter().filter(|_| takes) {
             if !pins.iter().any(|pin| Arc::ptr_eq(app, pin.need())) {
                 pins.push(Pin::new(app, &self.app));
             }
+        }
+    }
+
+    /// Nothing is to be started: what is in the way of that is in nobody's.
+    pub(super) fn waits_for_nothing(&mut self) {
+        self.needs.missing = None;
+        if std::mem::take(&mut self.needs.in_trouble) {
+            self.set_trouble(None);
         }
     }
 
@@ -59,7 +73,9 @@ impl Supervisor {
         match trouble {
             Some(trouble) => {
                 self.needs.in_trouble = true;
-                if self.app.trouble().is_none_or(|told| *told != trouble) {
+                // Where something serves nobody is refused for it.
+                let is_told = |told: &Trouble| *told == Trouble { refuse: told.refuse, ..trouble.clone() };
+                if !self.app.trouble().is_some_and(|told| is_told(&told)) {
                     self.trouble(trouble);
                 }
             }
@@ -71,12 +87,15 @@ impl Supervisor {
 
     /// The last decision, and what it waits for.
     pub(super) fn reason_of(&self, decision: &Decision) -> String {
-        if decision.reason == Reason::Needed {
-            return format!("needed by {} → {}", self.app.needed_by().join(", "), decision.desired);
-        }
-        match &self.needs.missing {
-            Some(need) if decision.desired > 0 => format!("{decision}, when {need} is ready"),
+        let why = match decision.reason {
+            Reason::Needed => {
+                format!("needed by {} → {}", self.app.needed_by().join(", "), decision.desired)
+            }
             _ => decision.to_string(),
+        };
+        match &self.needs.missing {
+            Some(need) if decision.desired > 0 => format!("{why}, when {need} is ready"),
+            _ => why,
         }
     }
 

@@ -104,6 +104,11 @@ impl Supervisor {
         }
     }
 
+    /// Whether it is being found out what there is to run, or that has failed.
+    pub(super) fn is_preparing(&self) -> bool {
+        self.preparing.asked.is_some() || self.preparing.retry_at.is_some()
+    }
+
     /// Asks again when the time has come.
     pub(super) fn prepare_again(&mut self, now: Millis) {
         if self.preparing.retry_at.is_some_and(|at| now >= at) {

@@ -106,6 +106,12 @@ impl Offered {
         self.0.get().map_or(0, |offer| offer.replica().gate().busy())
     }
 
+    /// Lets nobody go ahead any more; not where somebody has, who is under way.
+    #[must_use]
+    pub fn close_if_idle(&self) -> bool {
+        self.0.get().is_none_or(|offer| offer.replica().gate().close_if_idle())
+    }
+
     /// What was offered, which stays as it is.
     pub fn keep(&mut self) -> Option<Arc<Offer>> {
         std::mem::take(&mut self.0).get().cloned()

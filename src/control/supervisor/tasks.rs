@@ -38,12 +38,12 @@ pub enum Report {
     Started(u64, Result<(Started, Took), Failed>),
     /// What was kept of a replica has not come up again; nothing is left of it.
     Stale(u64),
-    /// A start was given up; nothing is left of it.
-    Cancelled(u64),
+    /// A start was given up; what is left of it where it could not be stopped.
+    Cancelled(u64, Option<ReplicaId>),
     /// A replica is stopped and removed, or cannot be for now.
-    Stopped(u64, Result<(), RuntimeError>),
-    /// A replica is stopped: what is kept of it, if anything is.
-    Rested(u64, Result<Option<ReplicaId>, RuntimeError>),
+    Stopped(u64, ReplicaId, Result<(), RuntimeError>),
+    /// A replica, if there was one, is stopped: what is kept, if anything is.
+    Rested(u64, Option<ReplicaId>, Result<Option<ReplicaId>, RuntimeError>),
     /// A replica has no CPU any more, or cannot be frozen.
     Frozen(u64, Result<(), RuntimeError>),
     /// A replica has its CPU again and answers, or does not.
@@ -91,6 +91,8 @@ pub struct Failed {
     pub why: StartError,
     /// Its last lines.
     pub output: Vec<String>,
+    /// What is left of it, where it could not be stopped.
+    pub left: Option<ReplicaId>,
 }
 
 /// What a start needs.
@@ -126,10 +128,16 @@ impl Launch {
                 return Report::Stale(slot);
             }
             Err(RuntimeError::Exited { exit, output }) => {
-                return Report::Started(slot, Err(Failed { why: NotReady::Exited(exit).into(), output }));
+                return Report::Started(
+                    slot,
+                    Err(Failed { why: NotReady::Exited(exit).into(), output, left: None }),
+                );
             }
             Err(why) => {
-                return Report::Started(slot, Err(Failed { why: why.into(), output: Vec::new() }));
+                return Report::Started(
+                    slot,
+                    Err(Failed { why: why.into(), output: Vec::new(), left: None }),
+                );
             }
         };
         let call = began.elapsed();
@@ -139,12 +147,17 @@ impl Launch {
             biased;
             // First: what is not wanted any more is offered to nobody.
             _ = self.cancelled => {
-                let _logged = stop(&*self.runtime, id, self.stop_grace).await;
-                return Report::Cancelled(slot);
+                let stopped = stop(&*self.runtime, id, self.stop_grace).await;
+                return Report::Cancelled(slot, stopped.is_err().then(|| id.clone()));
             }
             ready = probe::until_ready(&*self.runtime, tried, &self.nudge) => ready,
             unseen = go_ahead(&*self.runtime, tried, self.ahead.as_ref()) => Ok(unseen),
         };
+        if let (Err(_), Some(ahead)) = (&ready, &self.ahead)
+            && let Some(offer) = ahead.offer.get()
+        {
+            offer.withdraw();
+        }
         match ready {
             // Whatever is wrong with what it has left behind, a new one has not got it.
             Err(NotReady::Exited(exit)) if started.kept => {
@@ -156,8 +169,9 @@ impl Launch {
             Err(why) => {
                 let why = explain(&*self.runtime, &started, &self.order.revision, why).await;
                 let output = last_words(&*self.runtime, id).await;
-                let _logged = stop(&*self.runtime, id, self.stop_grace).await;
-                Report::Started(slot, Err(Failed { why: why.into(), output }))
+                let stopped = stop(&*self.runtime, id, self.stop_grace).await;
+                let left = stopped.is_err().then(|| id.clone());
+                Report::Started(slot, Err(Failed { why: why.into(), output, left }))
             }
         }
     }

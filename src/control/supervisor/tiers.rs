@@ -60,7 +60,7 @@ impl Supervisor {
     }
 
     /// Whether it is worth keeping: it could serve again as it is.
-    fn may_rest(&self, slot: &Slot) -> bool {
+    pub(super) fn may_rest(&self, slot: &Slot) -> bool {
         self.stage == Stage::Open && self.is_wanted(slot)
     }
 
@@ -204,14 +204,17 @@ impl Supervisor {
         let (runtime, number) = (Arc::clone(&self.runtime), slot.number);
         let grace = self.policy.spec.stop_grace;
         tracing::debug!(app = self.app.name, replica = %id, "stopping a replica, to be kept");
-        self.tasks
-            .spawn(async move { Report::Rested(number, tasks::rest(&*runtime, &id, &order, grace).await) });
+        self.tasks.spawn(async move {
+            let rested = tasks::rest(&*runtime, &id, &order, grace).await;
+            Report::Rested(number, Some(id), rested)
+        });
     }
 
-    /// Enters what is kept of a replica that was stopped.
+    /// Enters what is kept of a replica that was stopped, `before`, or of none.
     pub(super) fn note_rested(
         &mut self,
         at: usize,
+        before: Option<ReplicaId>,
         rested: Result<Option<ReplicaId>, RuntimeError>,
         now: Millis,
     ) {
@@ -220,7 +223,7 @@ impl Supervisor {
             Ok(None) => drop(self.slots.swap_remove(at)),
             Err(error) => {
                 tracing::error!(app = self.app.name, %error, "a replica cannot be kept");
-                self.slots.swap_remove(at);
+                self.end_slot(self.slots[at].number, before);
             }
         }
     }
@@ -259,6 +262,8 @@ impl Supervisor {
         }
         let (idle, remove_after) = (self.policy.spec.autoscale.idle, self.policy.spec.autoscale.remove_after);
         let mut reserve = if self.is_in_use() { self.policy.spec.autoscale.warm_pool } else { 0 };
+        // Its name leads to all that is not stopped, and what is paused would let those wait who come by it.
+        let is_found = self.is_in_use() && self.policy.spec.workload.named;
         for at in 0..self.slots.len() {
             let slot = &self.slots[at];
             if slot.is_dormant() && !self.may_rest(slot) {
@@ -268,7 +273,7 @@ impl Supervisor {
             }
             match &slot.phase {
                 Phase::Frozen { .. } if reserve > 0 => reserve -= 1,
-                Phase::Frozen { since, .. } if now.since(*since) >= idle => self.stop_frozen(at),
+                Phase::Frozen { since, .. } if is_found || now.since(*since) >= idle => self.stop_frozen(at),
                 Phase::Stopped { since, .. } if now.since(*since) >= remove_after => self.remove(at),
                 _ => {}
             }
@@ -294,7 +299,7 @@ impl Supervisor {
             phase: Phase::Stopping,
         });
         let runtime = Arc::clone(&self.runtime);
-        self.tasks.spawn(async move { Report::Rested(number, runtime.lay_out(&order).await) });
+        self.tasks.spawn(async move { Report::Rested(number, None, runtime.lay_out(&order).await) });
     }
 
     /// When something that rests goes further down. While the app is lit it is looked at every second anyway.

@@ -58,7 +58,7 @@ impl DockerRuntime {
                 security: SECURITY,
                 network: self.network.name(),
                 networks: &workload.networks,
-                name: workload.named.then_some(app),
+                name: (workload.named && self.network.has_names()).then_some(app),
             },
         );
         Ok(Revision { hash, workload: Arc::clone(workload), image_id, port, cpu_millis: given.cpu_millis })

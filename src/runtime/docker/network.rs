@@ -42,6 +42,11 @@ impl Network {
         !matches!(self.name.as_str(), "host" | "none") && !self.name.starts_with("container:")
     }
 
+    /// Whether containers on it are found by name.
+    pub(super) fn has_names(&self) -> bool {
+        self.is_a_bridge() && !matches!(self.name.as_str(), "bridge" | "default")
+    }
+
     /// What containers are told to join.
     pub(super) fn name(&self) -> &str {
         &self.name

@@ -173,6 +173,7 @@ impl DockerRuntime {
     /// Removes what rests in a network and has not been used for longest.
     pub(super) async fn give_up_network(&self) {
         if let Some(oldest) = self.kept.give_up_oldest() {
+            tracing::info!(container = %format_args!("{:.12}", oldest.id), "memory is short: giving up the network of what is stopped");
             self.evict(&oldest).await;
         }
     }

@@ -105,7 +105,7 @@ impl DockerRuntime {
         });
         let frame = Frame {
             network: mode.as_deref().unwrap_or_else(|| self.network.name()),
-            name: (revision.workload.named && self.network.is_a_bridge()).then_some(order.app.as_str()),
+            name: (revision.workload.named && self.network.has_names()).then_some(order.app.as_str()),
             boost_millis: order.boost_millis,
             host: &session.host,
             own_init: self.own_init.contains(&revision.image_id),

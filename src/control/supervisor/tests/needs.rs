@@ -44,6 +44,7 @@ impl Stage {
     fn new(apps: &[(&str, &str)]) -> Self {
         let runtime = Scripted::new(1);
         runtime.world().needs = Some(("web", "db"));
+        runtime.world().alone = Some("db");
         let board = Arc::new(Board::default());
         let mut control = Control::new(Arc::new(runtime.clone()), Arc::default(), Arc::clone(&board));
         control.apply(specs(apps), EdgeSpec::default());
@@ -186,6 +187,77 @@ async fn of_a_database_there_are_never_two() {
     let db = stage.runtime.world().replicas.values().find(|scene| scene.app == "db").cloned();
     assert!(db.as_ref().is_some_and(|db| db.revision.contains('2') && !db.sick), "{db:?}");
     drop(claim);
+    stage.end().await;
+}
+
+/// An engine that is away for longer than a stop is tried leaves what it was to stop.
+#[tokio::test(start_paused = true)]
+async fn nor_where_the_first_cannot_be_stopped() {
+    let stage = Stage::new(&[("web", WEB), ("db", DB)]);
+    let claim = stage.visit("web").await.expect("it serves");
+    let renewed = format!("{DB}\nenv: {{VERSION: \"2\"}}");
+    stage.reload(&[("web", WEB), ("db", &renewed)]).await;
+    while !stage.runtime.world().replicas.values().any(|scene| scene.stopping) {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    stage.runtime.world().unreachable = true;
+    pass(60).await;
+    stage.runtime.world().unreachable = false;
+    pass(60).await;
+    let db = stage.runtime.world().replicas.values().find(|scene| scene.app == "db").cloned();
+    assert!(db.as_ref().is_some_and(|db| db.revision.contains('2')), "{db:?}");
+    assert_eq!(stage.replicas("db"), 1);
+    drop(claim);
+    stage.end().await;
+}
+
+/// What is only removed needs nothing for that.
+#[tokio::test(start_paused = true)]
+async fn what_goes_for_good_wakes_nothing() {
+    let kept = WEB.replace("remove_after: 0s", "remove_after: 100s");
+    let stage = Stage::new(&[("web", &kept), ("db", DB)]);
+    stage.runtime.world().keeps = Some(true);
+    drop(stage.visit("web").await.expect("it serves"));
+    pass(60).await;
+    assert_eq!((stage.status("web").stopped, stage.replicas("db")), (1, 0));
+    for moment in 0..800 {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        assert_eq!(stage.replicas("db"), 0, "at {moment}");
+    }
+    assert_eq!(stage.replicas("web"), 0, "it is gone meanwhile");
+    stage.end().await;
+}
+
+/// The revision before may serve for minutes, until the new one has its image and what it needs.
+#[tokio::test(start_paused = true)]
+async fn what_an_older_revision_needs_stays_as_long_as_that() {
+    let stage = Stage::new(&[("web", WEB), ("db", DB)]);
+    let claim = stage.visit("web").await.expect("it serves");
+    stage.runtime.world().needs = None;
+    stage.runtime.world().preparing = Duration::from_secs(30);
+    let other = format!("{}\nenv: {{VERSION: \"2\"}}", WEB.replace("db", "cache"));
+    stage.reload(&[("web", &other), ("cache", DB)]).await;
+    pass(25).await;
+    assert_eq!((stage.status("web").ready, stage.replicas("db")), (1, 1), "it still serves");
+    pass(25).await;
+    assert_eq!((stage.replicas("db"), stage.status("cache").ready), (1, 1), "a request is still open there");
+    drop(claim);
+    pass(10).await;
+    assert_eq!((stage.replicas("db"), stage.status("cache").ready), (0, 1));
+    stage.end().await;
+}
+
+/// Trouble that was there when the app went out says nothing of the next time.
+#[tokio::test(start_paused = true)]
+async fn trouble_of_a_need_is_forgotten_with_it() {
+    let stage = Stage::new(&[("web", WEB), ("jobs", JOBS), ("db", DB)]);
+    stage.runtime.world().broken.insert("db".into());
+    for _ in 0..8 {
+        assert!(stage.visit("web").await.is_err());
+        pass(3).await;
+    }
+    pass(20).await;
+    assert_eq!((stage.status("web").lit.is_none(), stage.view("web").app.trouble()), (true, None));
     stage.end().await;
 }
 
