@@ -275,8 +275,22 @@ impl App {
 
     /// Whether a request waits for it, or for an app that needs it.
     #[must_use]
-    pub fn is_awaited(&self) -> bool {
-        self.held() > 0 || self.dependants.are_awaited()
+    pub fn is_awaited(self: &Arc<Self>) -> bool {
+        // While one file takes over from another, two apps may need each other for a time.
+        let mut apps = vec![Arc::clone(self)];
+        let mut at = 0;
+        while let Some(app) = apps.get(at).cloned() {
+            if app.held() > 0 {
+                return true;
+            }
+            for dependant in app.dependants.all() {
+                if !apps.iter().any(|known| Arc::ptr_eq(known, &dependant)) {
+                    apps.push(dependant);
+                }
+            }
+            at += 1;
+        }
+        false
     }
 
     /// Whether another app needs this one to be up.

@@ -32,9 +32,8 @@ impl Dependants {
         !self.0.lock().is_empty()
     }
 
-    /// Whether a request waits for any of them. No app needs itself, so this comes to an end.
-    pub(super) fn are_awaited(&self) -> bool {
-        self.0.lock().iter().any(|app| app.is_awaited())
+    pub(super) fn all(&self) -> Vec<Arc<App>> {
+        self.0.lock().clone()
     }
 
     /// Has the supervisors of all of them look.
@@ -91,6 +90,15 @@ mod tests {
         drop(pins);
         assert!(db.called().now_or_never().is_some(), "that it may go");
         assert!(!db.is_needed());
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_a_dependant_waits_for_it() {
+        let (db, web) = (App::new("db"), App::new("web"));
+        let _pins = [Pin::new(&db, &web), Pin::new(&web, &db)];
+        assert!(!db.is_awaited() && !web.is_awaited());
+        let _ticket = web.queue(1).expect("there is room");
+        assert!(db.is_awaited() && web.is_awaited());
     }
 
     #[test]

@@ -154,7 +154,15 @@ impl Context {
             return Vec::new();
         }
         // What defaults say is claimed where the app stands: there the user will want to change something.
-        let own = |span: Span| entry.says(span).then_some(span);
+        let own = |span: Span| match entry.extent {
+            Some(extent)
+                if span < extent
+                    || (span.end_line, span.end_column) > (extent.end_line, extent.end_column) =>
+            {
+                None
+            }
+            _ => Some(span),
+        };
         let any = [(HostPattern::Any, None)];
         let root = [(PathPrefix("/".to_owned()), None)];
         let hosts: Vec<_> =

@@ -24,14 +24,17 @@ pub(crate) struct AppEntry {
     pub(crate) key: Option<Key>,
     /// From its key to its end; `None` for the app at the top level.
     pub(crate) extent: Option<Span>,
+    /// Where the keys for all apps stand.
+    pub(crate) common: Option<Span>,
     pub(crate) body: AppFile,
 }
 
 impl AppEntry {
     /// Whether something stands among the app's own keys, not among those for all apps.
     pub(crate) fn says(&self, span: Span) -> bool {
+        // Not whether it stands within the app: what an alias stands for is written elsewhere.
         let ends = |span: Span| (span.end_line, span.end_column);
-        self.extent.is_none_or(|extent| span >= extent && ends(span) <= ends(extent))
+        !self.common.is_some_and(|common| span >= common && ends(span) <= ends(common))
     }
 }
 
@@ -55,15 +58,20 @@ pub(crate) fn read(root: &Node, reader: &mut Reader) -> Option<Layout> {
     }
     if single {
         alone.check_pairs(reader);
-        return Some(Layout { proxy, single, apps: vec![AppEntry { key: None, extent: None, body: alone }] });
+        return Some(Layout {
+            proxy,
+            single,
+            apps: vec![AppEntry { key: None, extent: None, common: None, body: alone }],
+        });
     }
+    let common = defaults.map(|(_, node)| node.span);
     let defaults = defaults.map_or_else(AppFile::default, |(_, node)| read_defaults(node, reader));
     let Some((key, node)) = apps else {
         let (key, _) = find("defaults").expect("one of the two keys stands there");
         reader.mistake(key.span, "`defaults` without `apps`", "put the apps under `apps:`, name by name");
         return None;
     };
-    Some(Layout { proxy, single, apps: read_apps(key, node, &defaults, reader)? })
+    Some(Layout { proxy, single, apps: read_apps(key, node, (&defaults, common), reader)? })
 }
 
 /// A key that the top level does not have.
@@ -92,7 +100,12 @@ fn read_defaults(node: &Node, reader: &mut Reader) -> AppFile {
     defaults
 }
 
-fn read_apps(key: &Key, node: &Node, defaults: &AppFile, reader: &mut Reader) -> Option<Vec<AppEntry>> {
+fn read_apps(
+    key: &Key,
+    node: &Node,
+    (defaults, common): (&AppFile, Option<Span>),
+    reader: &mut Reader,
+) -> Option<Vec<AppEntry>> {
     let entries = match &node.kind {
         Kind::Map(entries) if !entries.is_empty() => entries,
         Kind::Map(_) => {
@@ -122,7 +135,7 @@ fn read_apps(key: &Key, node: &Node, defaults: &AppFile, reader: &mut Reader) ->
         own.check_pairs(reader);
         let extent = Span { end_line: value.span.end_line, end_column: value.span.end_column, ..key.span };
         let body = own.over_defaults(defaults);
-        apps.push(AppEntry { key: Some(key.clone()), extent: Some(extent), body });
+        apps.push(AppEntry { key: Some(key.clone()), extent: Some(extent), common, body });
     }
     Some(apps)
 }

@@ -1,6 +1,7 @@
 //! The way of a request: checked, routed, metered, claimed or held, forwarded, answered.
 
 use std::net::IpAddr;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +15,7 @@ use crate::app::affinity::Wish;
 use crate::app::replica::Claim;
 use crate::app::scout::Offer;
 use crate::app::tally::Again;
-use crate::app::{Policy, Ticket, clock};
+use crate::app::{App, Policy, Ticket, clock};
 use crate::config::spec::{ClientsSpec, Probe, Protocol, UnknownHost};
 use crate::gateway::account::{Account, Accounted, Held};
 use crate::gateway::affinity::Tie;
@@ -320,46 +321,60 @@ impl<'a> Way<'a> {
         let keep_head = replay || (speech.http2 && progress.is_none());
         let mut parcel = Parcel { head, upload, keep: keep_head, sent: false };
         let goes_ahead = replay && spec.health.probe == Probe::Request;
-        let (mut waiting, mut went_ahead, mut first_hit) = (None, false, None);
+        let (mut waiting, mut went_ahead, mut granted, mut first_hit) = (None, false, None, None);
         let mut attempt = 1;
         let mut wish = tie.wish(&self.worker.secret);
         loop {
             let may_go_ahead = goes_ahead && !went_ahead;
-            let (claim, offer) = self.claim(entry, &wish, deadline, may_go_ahead, &mut waiting).await?;
+            let (claim, offer) = match granted.take() {
+                Some(claim) => (claim, None),
+                None => self.claim(entry, &wish, deadline, may_go_ahead, &mut waiting).await?,
+            };
             went_ahead |= offer.is_some();
-            // Who goes ahead still waits.
-            let in_line = waiting.as_ref().map(|waiting| waiting.until);
             let replica = claim.replica().key;
             let exchange = Exchange {
                 pool: Rc::clone(&self.worker.pool),
                 claim,
                 progress: progress.clone(),
-                deadline: in_line.map_or(deadline, |until| until.min(deadline)),
+                deadline,
                 timeout: time,
                 speech,
                 keep_alive: spec.keep_alive,
                 fresh: attempt > 1,
             };
             parcel.sent = false;
-            let Failed { reject, untouched } = match exchange.run(&mut parcel).await {
+            let ended = if offer.is_some() {
+                // In a box: it is rare, and would make each connection's task larger by itself.
+                let exchange = exchange.run(&mut parcel);
+                Box::pin(ahead(&entry.app, replica, exchange, &mut waiting)).await?
+            } else {
+                Ahead::Ready(exchange.run(&mut parcel).await)
+            };
+            let Failed { reject, untouched } = match ended {
                 // Who went ahead has found nobody ready, and waits on in its place.
-                Ok((response, _)) if offer.is_some() && is_not_ready(response.status()) => continue,
-                Err(Failed { reject: Reject::UpstreamConnect | Reject::UpstreamTimeout, .. })
-                    if offer.is_some() =>
-                {
+                Ahead::Ended(Ok((response, _))) if is_not_ready(response.status()) => continue,
+                Ahead::Ended(Err(Failed { reject: Reject::UpstreamConnect, .. })) => {
                     // It may be this that has ended it.
                     if parcel.sent {
                         first_hit = Some(replica);
                     }
                     continue;
                 }
-                Ok(answered) => {
+                Ahead::Overtaken(claim) => {
+                    if parcel.sent {
+                        first_hit = Some(replica);
+                    }
+                    granted = Some(claim);
+                    continue;
+                }
+                Ahead::Ended(Ok(answered)) | Ahead::Ready(Ok(answered)) => {
+                    drop(waiting.take());
                     if let Some(offer) = offer {
                         offer.pass().await;
                     }
                     return Ok(answered);
                 }
-                Err(failed) => failed,
+                Ahead::Ended(Err(failed)) | Ahead::Ready(Err(failed)) => failed,
             };
             if attempt == ATTEMPTS {
                 return Err(reject);
@@ -410,6 +425,7 @@ impl<'a> Way<'a> {
         let time = until.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
         // Its connection's task watches only a client of whom there is nothing left to read.
         let claim = tokio::select! {
+            biased;
             claim = app.wait(ticket, time) => claim.map_err(Reject::Denied),
             (claim, offer) = app.go_ahead(), if goes_ahead => return Ok((claim, Some(offer))),
             () = self.account.client().gone() => Err(Reject::ClientGone),
@@ -417,6 +433,43 @@ impl<'a> Way<'a> {
         *waiting = None;
         Ok((claim?, None))
     }
+}
+
+/// What becomes of an exchange that goes ahead of the queue.
+enum Ahead<T> {
+    /// It has come to its end, and nobody knows yet whether the replica is ready.
+    Ended(T),
+    /// The same of one with a replica that is known to be.
+    Ready(T),
+    /// Its turn has come on another replica.
+    Overtaken(Claim),
+}
+
+/// Runs an exchange with the replica of that key while its request still waits. Where its turn comes on that very replica,
+/// this is known to be ready, and the exchange one like any other.
+async fn ahead<T>(
+    app: &App,
+    replica: u64,
+    exchange: impl Future<Output = T>,
+    waiting: &mut Option<Waiting<'_>>,
+) -> Result<Ahead<T>, Reject> {
+    let mut exchange = pin!(exchange);
+    if let Some(line) = waiting {
+        let time = line.until.saturating_duration_since(Instant::now());
+        let turn = tokio::select! {
+            biased;
+            ended = &mut exchange => return Ok(Ahead::Ended(ended)),
+            turn = app.wait(&mut line.ticket, time) => turn,
+        };
+        *waiting = None;
+        let claim = turn.map_err(Reject::Denied)?;
+        if claim.replica().key != replica {
+            return Ok(Ahead::Overtaken(claim));
+        }
+        // One place is enough for it.
+        drop(claim);
+    }
+    Ok(Ahead::Ready(exchange.await))
 }
 
 /// A request in the hold queue.

@@ -69,6 +69,21 @@ async fn who_goes_ahead_still_waits() {
     assert_eq!(proxy.report().count("finish"), 2);
 }
 
+/// Its place, and its time to wait, are over when the path says that the replica is ready.
+#[tokio::test]
+async fn who_went_ahead_is_in_nobodys_way() {
+    let keys = "health: {path: /healthz, probe: request, start_timeout: 1m}\nmax_concurrency: 2\n\
+                hold: {timeout: 3s}";
+    let proxy = proxy(&[("READY_AFTER_MS", "1000")], keys).await;
+    let address = proxy.address();
+    let first = tokio::spawn(get(address, "/sleep?ms=5000"));
+    wait_until("it has gone ahead", || proxy.report().count("start") == 1).await;
+    assert_eq!(Call::post(address, "/echo", "x").send().await.expect("an answer").text(), "x");
+    assert_eq!(proxy.report().count("finish"), 1, "the first is still at it");
+    assert_eq!(first.await.expect("no panic").status, 200);
+    assert_eq!(arrivals(&proxy, "/sleep").len(), 1);
+}
+
 /// It may be this very request that ends it; whoever comes later must not be lost for that.
 #[tokio::test]
 async fn one_that_ends_at_it_has_not_started() {

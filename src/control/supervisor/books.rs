@@ -2,6 +2,7 @@
 //! runtime has to do something, leaves that to a task.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{Notify, OnceCell, oneshot};
 
@@ -405,6 +406,14 @@ impl Supervisor {
         }
     }
 
+    /// How long it takes until a replica that is ill from the start is known to be; of those of which there are several
+    /// none is ended for that before another is well.
+    fn time_to_fall_ill(&self) -> Duration {
+        let health = &self.policy.spec.health;
+        let is_checked = self.is_alone() && health.path.is_some();
+        if is_checked { (health.interval + health.timeout) * (tasks::UNHEALTHY + 1) } else { Duration::ZERO }
+    }
+
     /// Ends the back-off when its time has come, and forgets failures once a replica has proved itself.
     pub(super) fn try_again(&mut self, now: Millis) {
         if self.setbacks.is_due(now) {
@@ -416,6 +425,7 @@ impl Supervisor {
         for slot in &self.slots {
             if let Phase::Ready(running) = &slot.phase
                 && self.is_wanted(slot)
+                && now.since(running.since) >= self.time_to_fall_ill()
             {
                 self.setbacks.proved(running.since, now);
             }

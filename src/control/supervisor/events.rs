@@ -197,7 +197,7 @@ impl Supervisor {
     /// unless another would be started beside it which must not be.
     pub(super) fn end_slot(&mut self, number: u64, left: Option<ReplicaId>) {
         let Some(at) = self.place(number) else { return };
-        match left.filter(|_| self.is_alone()) {
+        match left.filter(|_| self.is_alone() && self.stage == Stage::Open) {
             Some(id) => self.stop(at, id),
             None => drop(self.slots.swap_remove(at)),
         }

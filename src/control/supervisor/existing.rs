@@ -66,7 +66,11 @@ impl Supervisor {
             }
         }
         for it in found {
-            let known = |slot: &Slot| slot.index == it.index && slot.id().is_none_or(|id| *id == it.id);
+            let known = |slot: &Slot| {
+                slot.index == it.index
+                    && slot.revision == it.revision
+                    && slot.id().is_none_or(|id| *id == it.id)
+            };
             if !self.slots.iter().any(known) {
                 tracing::warn!(app = self.app.name, replica = %it.id, "removing a replica that nobody asked for");
                 self.clear(it);

@@ -9,8 +9,8 @@ use crate::app::clock::Millis;
 use crate::app::needs::Pin;
 use crate::app::{App, Trouble, TroubleKind};
 use crate::control::decide::{Decision, Reason};
-use crate::control::supervisor::Supervisor;
 use crate::control::supervisor::slot::{Phase, Slot};
+use crate::control::supervisor::{Stage, Supervisor};
 
 /// The apps that an app's `needs` name, as far as they are known.
 #[derive(Default)]
@@ -39,7 +39,8 @@ impl Supervisor {
         let asks = |slot: &Slot| slot.running().is_some() || matches!(slot.phase, Phase::Starting(_));
         let takes = self.lit.is_some() || self.slots.iter().any(asks);
         let is_stale = |slot: &Slot| slot.running().is_some() && !self.is_current(slot);
-        let as_before = self.is_preparing() || self.slots.iter().any(is_stale);
+        // What is to go altogether keeps to its last file, in which no two need each other.
+        let as_before = self.stage == Stage::Open && (self.is_preparing() || self.slots.iter().any(is_stale));
         let Needs { apps, pins, .. } = &mut self.needs;
         let is_named = |pin: &Pin| apps.iter().any(|app| Arc::ptr_eq(app, pin.need()));
         pins.retain(|pin| !is_out && (as_before || is_named(pin)));
@@ -83,6 +84,11 @@ impl Supervisor {
             None => {}
         }
         self.needs.missing.is_none()
+    }
+
+    /// Whether something that the app needs keeps it from starting.
+    pub(super) fn waits_for_a_need(&self) -> bool {
+        self.needs.missing.is_some()
     }
 
     /// The last decision, and what it waits for.

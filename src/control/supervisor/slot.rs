@@ -109,7 +109,9 @@ impl Offered {
     /// Lets nobody go ahead any more; not where somebody has, who is under way.
     #[must_use]
     pub fn close_if_idle(&self) -> bool {
-        self.0.get().is_none_or(|offer| offer.replica().gate().close_if_idle())
+        let Some(offer) = self.0.get() else { return true };
+        let gate = offer.replica().gate();
+        gate.close_if_idle() || (gate.is_closed() && gate.busy() == 0)
     }
 
     /// What was offered, which stays as it is.

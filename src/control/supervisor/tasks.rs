@@ -27,7 +27,7 @@ const TAIL: usize = 20;
 const STOP_ATTEMPTS: u32 = 8;
 
 /// Failed health checks in a row before a replica is replaced.
-const UNHEALTHY: u32 = 3;
+pub const UNHEALTHY: u32 = 3;
 
 /// What a task has to say. The first number is the slot's.
 #[derive(Debug)]

@@ -263,7 +263,8 @@ impl Supervisor {
         let (idle, remove_after) = (self.policy.spec.autoscale.idle, self.policy.spec.autoscale.remove_after);
         let mut reserve = if self.is_in_use() { self.policy.spec.autoscale.warm_pool } else { 0 };
         // Its name leads to all that is not stopped, and what is paused would let those wait who come by it.
-        let is_found = self.is_in_use() && self.policy.spec.workload.named;
+        let could_be_thawed = !self.setbacks.is_waiting() && !self.waits_for_a_need();
+        let is_found = self.is_in_use() && self.policy.spec.workload.named && could_be_thawed;
         for at in 0..self.slots.len() {
             let slot = &self.slots[at];
             if slot.is_dormant() && !self.may_rest(slot) {

@@ -247,6 +247,29 @@ async fn what_an_older_revision_needs_stays_as_long_as_that() {
     stage.end().await;
 }
 
+/// For a time each of the two needs the other.
+#[tokio::test(start_paused = true)]
+async fn a_need_that_turns_round_holds_nobody_up() {
+    let (needing, needed) =
+        ("autoscale: {min: 0, max: 3, metric: rps, idle: 20s}", "\nenv: {VERSION: \"2\"}");
+    let web = format!("path: /web\nneeds: db\n{needing}");
+    let db = format!("path: /db\n{needing}");
+    let stage = Stage::new(&[("web", &web), ("db", &db)]);
+    stage.runtime.world().alone = None;
+    let claim = stage.visit("web").await.expect("it serves");
+    stage.runtime.world().needs = Some(("db", "web"));
+    let web = format!("path: /web\n{needing}{needed}");
+    let db = format!("path: /db\nneeds: web\n{needing}{needed}");
+    stage.reload(&[("web", &web), ("db", &db)]).await;
+    drop(claim);
+    pass(10).await;
+    drop(stage.visit("db").await.expect("it serves"));
+    assert_eq!((stage.status("web").ready, stage.status("db").ready), (1, 1));
+    pass(60).await;
+    assert_eq!((stage.status("web").ready, stage.status("db").ready), (0, 0));
+    stage.end().await;
+}
+
 /// Trouble that was there when the app went out says nothing of the next time.
 #[tokio::test(start_paused = true)]
 async fn trouble_of_a_need_is_forgotten_with_it() {
