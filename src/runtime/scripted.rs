@@ -35,6 +35,8 @@ pub(crate) struct World {
     pub(crate) preparing: Duration,
     /// Of the start calls to come, how many fail.
     pub(crate) failing_starts: u32,
+    /// Of the stop calls to come, how many fail.
+    pub(crate) failing_stops: u32,
     /// Whether no call comes through.
     pub(crate) unreachable: bool,
     /// Whether what is stopped can be kept; at random where nothing is said.
@@ -126,6 +128,7 @@ impl Scripted {
             boot: None,
             preparing: Duration::ZERO,
             failing_starts: 0,
+            failing_stops: 0,
             unreachable: false,
             keeps: None,
             kept_in_vain: false,
@@ -391,8 +394,12 @@ impl Runtime for Scripted {
                 assert!(scene.open == 0 || !scene.runs(), "stopped while in use: {scene:?}");
                 scene.stopping = true;
             }
-            let called = self.call().await;
+            let mut called = self.call().await;
             let mut world = self.world();
+            if world.failing_stops > 0 {
+                world.failing_stops -= 1;
+                called = Err(RuntimeError::Unreachable("scripted: away".into()));
+            }
             match &called {
                 Ok(()) => drop(world.replicas.remove(&port)),
                 Err(_) => {
