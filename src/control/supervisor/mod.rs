@@ -2,9 +2,9 @@
 //! acts. Whatever reads a replica's state to change it is in this folder.
 //!
 //! `figures` observes, `books` keeps the slots and acts on decisions, `tiers` sends what is not needed down and calls it
-//! back, `preparing` finds out what to start, `needs` keeps up what that depends on, `events` takes what happened, `existing` compares the books with
-//! what there is, `health` looks after those that are unwell,
-//! `setbacks` says when to try again, `wakes` tells where the time of a wake went, `tasks` calls the runtime.
+//! back, `preparing` finds out what to start, `needs` keeps up what that depends on, `events` takes what happened,
+//! `existing` compares the books with what there is, `health` looks after those that are unwell, `setbacks` says when to
+//! try again, `wakes` tells where the time of a wake went, `tasks` calls the runtime.
 
 mod books;
 mod events;
