@@ -59,6 +59,8 @@ pub(super) enum StartError {
     AccessLog { path: PathBuf, error: std::io::Error },
     #[error("{0}")]
     Certificates(#[from] CertificateError),
+    #[error("cannot start its workers: {0}")]
+    Workers(std::io::Error),
     #[error("cannot start: {0}")]
     System(#[from] std::io::Error),
 }
@@ -195,7 +197,6 @@ impl Proxy {
             tracing::info!(%address, tls = secure, "listening");
         }
         tracing::info!(address = %admin_address, "admin API");
-        instance.tell_addresses(listeners.iter().map(|listener| listener.address.clone()), admin_address)?;
         let board = Arc::new(Board::default());
         let routes = Arc::new(ArcSwap::from_pointee(RouteTable::default()));
         let replicas = runtime::of(&spec, &instance.identity);
@@ -228,7 +229,9 @@ impl Proxy {
         let watching = tls.zip(spec.tls.as_ref()).map(|(store, tls)| {
             tokio::spawn(certificates::watch(store, tls.certificates.clone())).abort_handle()
         });
-        let workers = start_workers(spec.workers, &gateway, &listeners)?;
+        let workers = start_workers(spec.workers, &gateway, &listeners).map_err(StartError::Workers)?;
+        // Whoever waits for these may count on everything behind them.
+        instance.tell_addresses(listeners.iter().map(|listener| listener.address.clone()), admin_address)?;
 
         while let Some(Order::Reload) = orders.recv().await {
             if let Some(log) = &access_log {
