@@ -31,8 +31,10 @@ enum Stage {
     Open,
     /// The request has its answer.
     Answered,
-    /// Whether the replica is ready is known, by that or otherwise.
-    Over,
+    /// The replica is known as ready, by that or otherwise.
+    Ready,
+    /// The replica is not to be used.
+    Withdrawn,
 }
 
 impl Offer {
@@ -63,19 +65,29 @@ impl Offer {
             }
         });
         let mut stage = self.stage.subscribe();
-        let _in_time = tokio::time::timeout(PATIENCE, stage.wait_for(|stage| *stage == Stage::Over)).await;
+        let _in_time = tokio::time::timeout(PATIENCE, stage.wait_for(|stage| *stage >= Stage::Ready)).await;
+    }
+
+    /// Resolves when the replica is known as ready, whoever has found that out; never where it is not to be used.
+    pub async fn ready(&self) {
+        let mut stage = self.stage.subscribe();
+        let _lives_as_long = stage.wait_for(|stage| *stage == Stage::Ready).await;
     }
 
     /// The replica is known as ready: nobody else need go ahead.
     pub fn end(&self) {
-        self.taken.store(true, Ordering::Release);
-        self.stage.send_replace(Stage::Over);
+        self.close(Stage::Ready);
     }
 
     /// The replica is not to be used any more.
     pub fn withdraw(&self) {
-        self.end();
+        self.close(Stage::Withdrawn);
         self.replica.part();
+    }
+
+    fn close(&self, stage: Stage) {
+        self.taken.store(true, Ordering::Release);
+        self.stage.send_replace(stage);
     }
 
     fn take(&self, app: &Arc<App>) -> Option<Claim> {
@@ -159,5 +171,16 @@ mod tests {
         offer.end();
         pass.await.expect("it goes on");
         offer.pass().await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_withdrawn_is_never_ready() {
+        let (used, given_up) = (offer(), offer());
+        used.end();
+        given_up.withdraw();
+        assert!(used.ready().now_or_never().is_some());
+        assert!(given_up.ready().now_or_never().is_none());
+        given_up.pass().await;
+        assert!(given_up.replica().gate().is_closed());
     }
 }

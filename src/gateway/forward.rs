@@ -1,40 +1,30 @@
-//! The way of a request: checked, routed, metered, claimed or held, forwarded, answered.
+//! The way of a request: checked, routed, metered, handed on to its app (see `dispatch`), answered.
 
 use std::net::IpAddr;
-use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
 use http::header::{CONTENT_LENGTH, HOST, STRICT_TRANSPORT_SECURITY, TRANSFER_ENCODING, UPGRADE};
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, Response, StatusCode, Uri, Version, request};
-use tokio::time::Instant;
 
-use crate::app::affinity::Wish;
-use crate::app::replica::Claim;
-use crate::app::scout::Offer;
-use crate::app::tally::Again;
-use crate::app::{App, Policy, Ticket, clock};
-use crate::config::spec::{ClientsSpec, Probe, Protocol, UnknownHost};
-use crate::gateway::account::{Account, Accounted, Held};
+use crate::app::{Policy, clock};
+use crate::config::spec::{ClientsSpec, Protocol, UnknownHost};
+use crate::gateway::account::{Account, Accounted};
 use crate::gateway::affinity::Tie;
-use crate::gateway::body::{Answer, Body};
+use crate::gateway::body::Body;
 use crate::gateway::client::Client;
+use crate::gateway::dispatch::{Order, Way};
 use crate::gateway::headers::{Facts, Found};
-use crate::gateway::pool::Lease;
 use crate::gateway::respond::{self, Reject};
-use crate::gateway::route::{Entry, Target};
-use crate::gateway::upload::{Incoming, Limits, Progress, Upload};
-use crate::gateway::upstream::{Exchange, Failed, Parcel, Speech};
-use crate::gateway::worker::{LocalRoutes, Worker};
+use crate::gateway::route::Target;
+use crate::gateway::upload::{Incoming, Limits, Upload};
+use crate::gateway::upstream::Speech;
+use crate::gateway::worker::Worker;
 use crate::gateway::{connect, forwarded, grpc, headers, redirect, request as checks, rules, upgrade};
 
 /// The proxy's own health, on the public address: wakes nothing.
 const HEALTH_PATH: &str = "/.pilotlight/health";
-
-/// How often a request is tried in all. Each further attempt goes to another replica, or waits for one.
-const ATTEMPTS: u32 = 4;
 
 /// The client gets no answer: its connection is to be closed.
 #[derive(Debug, thiserror::Error)]
@@ -137,19 +127,20 @@ async fn forward(
         return Err(refused(Reject::RateLimited(wait)));
     }
     account.belongs_to(routes.record(entry, clock::coarse()), &policy.spec.name);
-    let way = Way { worker, routes: &routes, entry, account, origin };
-    pass_on(way, policy, found.prefix, head, body).await.map_err(refused)
+    let way = Way { worker, routes: &routes, entry, account };
+    pass_on(way, origin, policy, found.prefix, head, body).await.map_err(refused)
 }
 
 /// Hands a request on to its app, and the answer back.
 async fn pass_on(
     way: Way<'_>,
+    origin: Origin,
     policy: &Policy,
     prefix: usize,
     head: &mut request::Parts,
     body: Incoming,
 ) -> Result<Response<Body>, Reject> {
-    let Way { worker, account, origin, .. } = way;
+    let Way { worker, account, .. } = way;
     let (client, spec) = (account.client(), &policy.spec);
     let is_call = grpc::is_call(head.version, &head.headers);
     let limits = Limits { most: spec.max_body, patience: (!is_call).then_some(spec.body_timeout) };
@@ -234,11 +225,6 @@ async fn pass_on(
     Ok(Response::from_parts(head, Body::Whole(None)))
 }
 
-/// What servers say, and proxies in front of them, while an app is on its way up.
-fn is_not_ready(status: StatusCode) -> bool {
-    matches!(status.as_u16(), 502..=504)
-}
-
 fn is_websocket(upgrade: &HeaderValue) -> bool {
     upgrade.as_bytes().eq_ignore_ascii_case(b"websocket")
 }
@@ -282,200 +268,4 @@ fn prepare_head(head: &mut request::Parts, policy: &Policy, prefix: usize) -> Re
     let uri = if rest.starts_with('/') { rest.parse::<Uri>() } else { format!("/{rest}").parse::<Uri>() };
     head.uri = uri.map_err(|_| Reject::BadRequest("the target is no path"))?;
     Ok(())
-}
-
-/// One request between its route and its answer.
-struct Way<'a> {
-    worker: &'a Rc<Worker>,
-    routes: &'a LocalRoutes,
-    entry: usize,
-    account: &'a Account,
-    origin: Origin,
-}
-
-/// How a request is sent.
-#[derive(Clone, Copy)]
-struct Order {
-    /// For its answer to begin.
-    time: Duration,
-    speech: Speech,
-}
-
-impl<'a> Way<'a> {
-    /// Claims and sends, again where that is safe.
-    async fn send(
-        &self,
-        head: &mut request::Parts,
-        upload: Upload,
-        progress: Option<Arc<Progress>>,
-        Order { time, speech }: Order,
-        tie: &Tie,
-    ) -> Result<(Response<Answer>, Lease), Reject> {
-        let entry: &Entry = self.routes.table.entry(self.entry);
-        let spec = &entry.policy.spec;
-        let deadline = self.account.started() + time;
-        // Sending twice is the same as sending once, RFC 9110 section 9.2.2. Not to more than two replicas: it may be
-        // this very request that ends them. One that is ending may take it more than once.
-        let replay = progress.is_none() && head.method.is_idempotent();
-        // What a replica of HTTP/2 has refused it has not begun with, whatever it is.
-        let keep_head = replay || (speech.http2 && progress.is_none());
-        let mut parcel = Parcel { head, upload, keep: keep_head, sent: false };
-        let goes_ahead = replay && spec.health.probe == Probe::Request;
-        let (mut waiting, mut went_ahead, mut granted, mut first_hit) = (None, false, None, None);
-        let mut attempt = 1;
-        let mut wish = tie.wish(&self.worker.secret);
-        loop {
-            let may_go_ahead = goes_ahead && !went_ahead;
-            let (claim, offer) = match granted.take() {
-                Some(claim) => (claim, None),
-                None => self.claim(entry, &wish, deadline, may_go_ahead, &mut waiting).await?,
-            };
-            went_ahead |= offer.is_some();
-            let replica = claim.replica().key;
-            let exchange = Exchange {
-                pool: Rc::clone(&self.worker.pool),
-                claim,
-                progress: progress.clone(),
-                deadline,
-                timeout: time,
-                speech,
-                keep_alive: spec.keep_alive,
-                fresh: attempt > 1,
-            };
-            parcel.sent = false;
-            let ended = if offer.is_some() {
-                // In a box: it is rare, and would make each connection's task larger by itself.
-                let exchange = exchange.run(&mut parcel);
-                Box::pin(ahead(&entry.app, replica, exchange, &mut waiting)).await?
-            } else {
-                Ahead::Ready(exchange.run(&mut parcel).await)
-            };
-            let Failed { reject, untouched } = match ended {
-                // Who went ahead has found nobody ready, and waits on in its place.
-                Ahead::Ended(Ok((response, _))) if is_not_ready(response.status()) => continue,
-                Ahead::Ended(Err(Failed { reject: Reject::UpstreamConnect, .. })) => {
-                    // It may be this that has ended it.
-                    if parcel.sent {
-                        first_hit = Some(replica);
-                    }
-                    continue;
-                }
-                Ahead::Overtaken(claim) => {
-                    if parcel.sent {
-                        first_hit = Some(replica);
-                    }
-                    granted = Some(claim);
-                    continue;
-                }
-                Ahead::Ended(Ok(answered)) | Ahead::Ready(Ok(answered)) => {
-                    drop(waiting.take());
-                    if let Some(offer) = offer {
-                        offer.pass().await;
-                    }
-                    return Ok(answered);
-                }
-                Ahead::Ended(Err(failed)) | Ahead::Ready(Err(failed)) => failed,
-            };
-            if attempt == ATTEMPTS {
-                return Err(reject);
-            }
-            // What no replica has had is no more work for the app than it was, however often it is tried.
-            let again = if !parcel.sent || (untouched && keep_head) {
-                Again::Unsent
-            } else if !replay
-                || reject != Reject::UpstreamConnect
-                || *first_hit.get_or_insert(replica) != replica
-            {
-                return Err(reject);
-            } else if self.routes.may_repeat(self.entry, clock::coarse()) {
-                Again::Repeated
-            } else {
-                Again::Refused
-            };
-            self.account.again(again);
-            if again == Again::Refused {
-                return Err(reject);
-            }
-            wish = Wish { avoid: Some(replica), ..Wish::default() };
-            attempt += 1;
-            tracing::debug!(app = entry.app.name, attempt, "sending a request again");
-        }
-    }
-
-    /// A claim at once, or after its turn in the hold queue. Where it `goes_ahead` perhaps before: then on a replica of which
-    /// it is not known whether it is ready, and its place in the queue is kept.
-    async fn claim(
-        &self,
-        Entry { app, policy }: &'a Entry,
-        wish: &Wish<'_>,
-        deadline: Instant,
-        goes_ahead: bool,
-        waiting: &mut Option<Waiting<'a>>,
-    ) -> Result<(Claim, Option<Arc<Offer>>), Reject> {
-        if waiting.is_none() {
-            if let Some(claim) = app.claim_as(wish) {
-                return Ok((claim, None));
-            }
-            let (hold, now) = (policy.spec.hold, Instant::now());
-            let until = (now + hold.timeout).min(deadline);
-            let ticket = app.queue(hold.max).map_err(Reject::Denied)?;
-            *waiting = Some(Waiting { ticket, until, _held: self.account.hold(now) });
-        }
-        let Some(Waiting { ticket, until, .. }) = waiting else { unreachable!("it has a ticket") };
-        let time = until.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
-        // Its connection's task watches only a client of whom there is nothing left to read.
-        let claim = tokio::select! {
-            biased;
-            claim = app.wait(ticket, time) => claim.map_err(Reject::Denied),
-            (claim, offer) = app.go_ahead(), if goes_ahead => return Ok((claim, Some(offer))),
-            () = self.account.client().gone() => Err(Reject::ClientGone),
-        };
-        *waiting = None;
-        Ok((claim?, None))
-    }
-}
-
-/// What becomes of an exchange that goes ahead of the queue.
-enum Ahead<T> {
-    /// It has come to its end, and nobody knows yet whether the replica is ready.
-    Ended(T),
-    /// The same of one with a replica that is known to be.
-    Ready(T),
-    /// Its turn has come on another replica.
-    Overtaken(Claim),
-}
-
-/// Runs an exchange with the replica of that key while its request still waits. Where its turn comes on that very replica,
-/// this is known to be ready, and the exchange one like any other.
-async fn ahead<T>(
-    app: &App,
-    replica: u64,
-    exchange: impl Future<Output = T>,
-    waiting: &mut Option<Waiting<'_>>,
-) -> Result<Ahead<T>, Reject> {
-    let mut exchange = pin!(exchange);
-    if let Some(line) = waiting {
-        let time = line.until.saturating_duration_since(Instant::now());
-        let turn = tokio::select! {
-            biased;
-            ended = &mut exchange => return Ok(Ahead::Ended(ended)),
-            turn = app.wait(&mut line.ticket, time) => turn,
-        };
-        *waiting = None;
-        let claim = turn.map_err(Reject::Denied)?;
-        if claim.replica().key != replica {
-            return Ok(Ahead::Overtaken(claim));
-        }
-        // One place is enough for it.
-        drop(claim);
-    }
-    Ok(Ahead::Ready(exchange.await))
-}
-
-/// A request in the hold queue.
-struct Waiting<'a> {
-    ticket: Ticket<'a>,
-    /// How long it may wait.
-    until: Instant,
-    _held: Held<'a>,
 }

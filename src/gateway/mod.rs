@@ -4,12 +4,14 @@
 pub mod access_log;
 pub mod account;
 pub mod affinity;
+mod ahead;
 pub mod arrive;
 pub mod body;
 pub mod chunked;
 pub mod client;
 pub mod connect;
 pub mod connections;
+mod dispatch;
 pub mod ejection;
 pub mod forward;
 pub mod forwarded;

@@ -14,6 +14,9 @@ async fn start(ready_after_ms: &str) -> Proxy {
 
 const NEVER: &str = "3600000";
 
+/// Milliseconds from a start after which even a slow machine has had a request go ahead.
+const READY_LATE: i64 = 3000;
+
 /// From the replica's start to the requests that it has had for that path.
 fn arrivals(proxy: &Proxy, path: &str) -> Vec<i64> {
     let report = proxy.report();
@@ -48,11 +51,14 @@ async fn who_cannot_be_sent_again_waits_for_the_path() {
 
 #[tokio::test]
 async fn who_finds_it_not_ready_waits_on() {
-    let proxy = start("900").await;
-    let answer = get(proxy.address(), "/status?code=503").await;
+    let proxy = start(&READY_LATE.to_string()).await;
+    let ask = Call::get(proxy.address(), "/headers?code=503").header("cookie", "a=b");
+    let answer = ask.send().await.expect("an answer");
     assert_eq!((answer.status, answer.reason()), (503, ""), "the app's own answer");
-    let arrived = arrivals(&proxy, "/status");
-    assert!(arrived.len() == 2 && arrived[0] < arrived[1] && arrived[1] >= 900, "{arrived:?}");
+    let arrived = arrivals(&proxy, "/headers");
+    assert!(arrived.len() == 2 && arrived[0] < arrived[1] && arrived[1] >= READY_LATE, "{arrived:?}");
+    let headers = answer.text();
+    assert!(headers.contains("cookie") && headers.contains("host"), "it is the same as before: {headers}");
 }
 
 /// Its place is its own all the while.
@@ -73,14 +79,25 @@ async fn who_goes_ahead_still_waits() {
 #[tokio::test]
 async fn who_went_ahead_is_in_nobodys_way() {
     let keys = "health: {path: /healthz, probe: request, start_timeout: 1m}\nmax_concurrency: 2\n\
-                hold: {timeout: 3s}";
-    let proxy = proxy(&[("READY_AFTER_MS", "1000")], keys).await;
+                hold: {timeout: 6s}";
+    let proxy = proxy(&[("READY_AFTER_MS", "2000")], keys).await;
     let address = proxy.address();
-    let first = tokio::spawn(get(address, "/sleep?ms=5000"));
+    let first = tokio::spawn(get(address, "/sleep?ms=9000"));
     wait_until("it has gone ahead", || proxy.report().count("start") == 1).await;
     assert_eq!(Call::post(address, "/echo", "x").send().await.expect("an answer").text(), "x");
     assert_eq!(proxy.report().count("finish"), 1, "the first is still at it");
     assert_eq!(first.await.expect("no panic").status, 200);
+    assert_eq!(arrivals(&proxy, "/sleep").len(), 1);
+}
+
+/// No turn comes to it, since it is itself that fills the replica.
+#[tokio::test]
+async fn who_fills_the_replica_is_not_held_too_long() {
+    let keys = "health: {path: /healthz, probe: request, start_timeout: 1m}\nmax_concurrency: 1\n\
+                hold: {timeout: 6s}";
+    let proxy = proxy(&[("READY_AFTER_MS", "2000")], keys).await;
+    let answer = get(proxy.address(), "/sleep?ms=9000").await;
+    assert_eq!((answer.status, answer.reason()), (200, ""));
     assert_eq!(arrivals(&proxy, "/sleep").len(), 1);
 }
 

@@ -77,7 +77,11 @@ impl Routes {
                 Response::new(whole("slept\n"))
             }
             "/echo" => echo(request),
-            "/headers" => json_answer(&self.describe(&request)),
+            "/headers" => {
+                let mut answer = json_answer(&self.describe(&request));
+                *answer.status_mut() = query.status();
+                answer
+            }
             "/stream" => {
                 let size = query.get("size", 16);
                 Response::new(paced(query.get("chunks", 10), query.millis("every_ms", 100), size))
@@ -97,7 +101,7 @@ impl Routes {
                 Response::new(whole("never sent\n"))
             }
             "/status" => {
-                let code = StatusCode::from_u16(query.get("code", 200)).unwrap_or(StatusCode::BAD_REQUEST);
+                let code = query.status();
                 status(code, format!("{code}\n"))
             }
             "/burn" => {
@@ -206,6 +210,11 @@ impl Query {
 
     fn get<T: FromStr>(&self, name: &str, default: T) -> T {
         self.0.get(name).and_then(|value| value.parse().ok()).unwrap_or(default)
+    }
+
+    /// What an answer is to have.
+    fn status(&self) -> StatusCode {
+        StatusCode::from_u16(self.get("code", 200)).unwrap_or(StatusCode::BAD_REQUEST)
     }
 
     fn millis(&self, name: &str, default: u64) -> Duration {
