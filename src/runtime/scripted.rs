@@ -195,18 +195,25 @@ impl Scripted {
     /// News of an end that was long ago.
     pub(crate) fn tell_of_an_end(&self) {
         let world = self.world();
-        let (Some((port, scene)), Some(events)) = (world.replicas.iter().next(), &world.events) else {
-            return;
-        };
+        let Some((port, scene)) = world.replicas.iter().next() else { return };
         let change = Change::Exited(Exit { code: Some(143), out_of_memory: false });
-        let _full = events.try_send(Event::Changed { id: id(*port), app: scene.app.clone(), change });
+        world.tell(Event::Changed { id: id(*port), app: scene.app.clone(), change });
     }
 
     /// Asks the control plane to look at everything.
+    /// Says that a replica's image finds it ill, in news of that replica alone.
+    pub(crate) fn tell_of_an_illness(&self, app: &str) {
+        let world = self.world();
+        let (port, _) = world
+            .replicas
+            .iter()
+            .find(|(_, scene)| scene.app == app)
+            .expect("there is a replica of that app");
+        world.tell(Event::Changed { id: id(*port), app: app.to_owned(), change: Change::Unhealthy });
+    }
+
     pub(crate) fn resync(&self) {
-        if let Some(events) = &self.world().events {
-            let _full = events.try_send(Event::Resync);
-        }
+        self.world().tell(Event::Resync);
     }
 
     /// Takes the time of a call, then perhaps fails it.
@@ -276,7 +283,13 @@ impl World {
         scene.life = Life::Ended;
         let change = Change::Exited(Exit { code: Some(137), out_of_memory: false });
         let event = Event::Changed { id: id(port), app: scene.app.clone(), change };
-        if let Some(events) = self.events.as_ref().filter(|_| heard) {
+        if heard {
+            self.tell(event);
+        }
+    }
+
+    fn tell(&self, event: Event) {
+        if let Some(events) = &self.events {
             let _full = events.try_send(event);
         }
     }

@@ -16,6 +16,10 @@ use crate::control::supervisor::tasks::{self, Ahead, Launch, Report};
 use crate::control::supervisor::{Stage, Supervisor};
 use crate::runtime::{ReplicaId, Revision, RuntimeError, StartOrder};
 
+/// In which an image's HEALTHCHECK says that a replica is ill, by what Docker does where the image says nothing else:
+/// three checks, of which each comes after 30 s and takes 30 s at most.
+const ILL_BY_IMAGE: Duration = Duration::from_mins(3);
+
 impl Supervisor {
     /// Brings the replicas of the current revision to `desired`, and those of others to an end.
     pub(super) fn act(&mut self, desired: u32, now: Millis) {
@@ -409,9 +413,12 @@ impl Supervisor {
     /// How long it takes until a replica that is ill from the start is known to be; of those of which there are several
     /// none is ended for that before another is well.
     fn time_to_fall_ill(&self) -> Duration {
+        if !self.is_alone() {
+            return Duration::ZERO;
+        }
         let health = &self.policy.spec.health;
-        let is_checked = self.is_alone() && health.path.is_some();
-        if is_checked { (health.interval + health.timeout) * (tasks::UNHEALTHY + 1) } else { Duration::ZERO }
+        let by_path = (health.interval + health.timeout) * (tasks::UNHEALTHY + 1);
+        if health.path.is_some() { by_path.max(ILL_BY_IMAGE) } else { ILL_BY_IMAGE }
     }
 
     /// Ends the back-off when its time has come, and forgets failures once a replica has proved itself.

@@ -80,6 +80,8 @@ impl Supervisor {
             self.stage = Stage::Open;
             self.set_trouble(None);
             self.allow_returns();
+            // What it is to be may never have been prepared: that was given up when it was not wanted.
+            self.prepare_anew();
         }
         if health_changed {
             self.watch_all(now);
@@ -127,6 +129,10 @@ impl Supervisor {
             Report::Stopped(slot, id, stopped) => {
                 if let Err(error) = &stopped {
                     tracing::error!(app = self.app.name, replica = %id, %error, "a replica could not be stopped");
+                    if self.is_alone() {
+                        // No other is started until it is gone: whoever waits for one is to know why.
+                        self.fail_runtime(error, now);
+                    }
                 }
                 self.end_slot(slot, stopped.is_err().then_some(id));
             }

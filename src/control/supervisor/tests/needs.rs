@@ -14,7 +14,7 @@ use crate::config::spec::{AppSpec, EdgeSpec};
 use crate::config::{Overrides, parse};
 use crate::control::status::Status;
 use crate::control::{Board, Command, Control, View};
-use crate::runtime::scripted::{Life, Scripted};
+use crate::runtime::scripted::{Life, Scene, Scripted};
 
 /// A proxy with several apps.
 struct Stage {
@@ -190,6 +190,27 @@ async fn of_a_database_there_are_never_two() {
     stage.end().await;
 }
 
+/// Its image says so only after a minute or two in which it looked well.
+#[tokio::test(start_paused = true)]
+async fn one_that_falls_ill_again_and_again_is_started_ever_more_seldom() {
+    let stage = Stage::new(&[("web", WEB), ("db", DB)]);
+    let claim = stage.visit("web").await.expect("it serves");
+    let mut away = 0;
+    for _ in 0..8 {
+        pass(95).await;
+        stage.runtime.tell_of_an_illness("db");
+        pass(30).await;
+        away = 0;
+        while stage.status("db").ready == 0 {
+            pass(1).await;
+            away += 1;
+        }
+    }
+    assert!(away > 10, "it was back {away} s after half a minute");
+    drop(claim);
+    stage.end().await;
+}
+
 /// An engine that is away for longer than a stop is tried leaves what it was to stop.
 #[tokio::test(start_paused = true)]
 async fn nor_where_the_first_cannot_be_stopped() {
@@ -207,6 +228,26 @@ async fn nor_where_the_first_cannot_be_stopped() {
     assert!(db.as_ref().is_some_and(|db| db.revision.contains('2')), "{db:?}");
     assert_eq!(stage.replicas("db"), 1);
     drop(claim);
+    stage.end().await;
+}
+
+/// It may stay for hours: whoever waits for another is told.
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_stopped_is_told_to_who_waits() {
+    let stage = Stage::new(&[("web", WEB), ("db", DB)]);
+    drop(stage.visit("web").await.expect("it serves"));
+    stage.runtime.world().failing_stops = u32::MAX;
+    pass(60).await;
+    assert_eq!((stage.status("web").lit.is_none(), stage.status("db").ready), (true, 0), "both are out");
+    let Err(Denied::Trouble(trouble)) = stage.visit("web").await else { panic!("without its database") };
+    assert!(trouble.why.starts_with("it needs db: "), "{}", trouble.why);
+    stage.runtime.world().failing_stops = 0;
+    let served = tokio::time::timeout(Duration::from_mins(5), async {
+        while stage.visit("web").await.is_err() {
+            pass(1).await;
+        }
+    });
+    served.await.expect("it is served in the end");
     stage.end().await;
 }
 
@@ -243,6 +284,28 @@ async fn what_an_older_revision_needs_stays_as_long_as_that() {
     drop(claim);
     pass(10).await;
     assert_eq!((stage.replicas("db"), stage.status("cache").ready), (0, 1));
+    stage.end().await;
+}
+
+/// What it was to be could not be prepared, and then nobody wanted it.
+#[tokio::test(start_paused = true)]
+async fn an_app_that_returns_becomes_what_the_file_says() {
+    let stage = Stage::new(&[("web", WEB), ("jobs", JOBS), ("db", DB)]);
+    let claim = stage.visit("web").await.expect("it serves");
+    let renewed = format!("{WEB}\nenv: {{VERSION: \"2\"}}");
+    let apps = [("web", renewed.as_str()), ("jobs", JOBS), ("db", DB)];
+    stage.runtime.world().faults = 1000;
+    stage.reload(&apps).await;
+    pass(5).await;
+    stage.reload(&apps[1..]).await;
+    pass(5).await;
+    stage.runtime.world().faults = 0;
+    stage.reload(&apps).await;
+    pass(20).await;
+    let scenes: Vec<_> = stage.runtime.world().replicas.values().cloned().collect();
+    let is_renewed = |scene: &Scene| scene.app == "web" && scene.revision.contains('2');
+    assert!(scenes.iter().any(is_renewed), "{scenes:?}");
+    drop(claim);
     stage.end().await;
 }
 
