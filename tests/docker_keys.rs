@@ -6,7 +6,7 @@ mod support;
 use std::path::Path;
 
 use support::docker::{
-    APP_IMAGE, OwnContainer, OwnImage, OwnNetwork, docker, need_app_image, replicas, try_docker,
+    APP_IMAGE, OwnContainer, OwnImage, OwnNetwork, all_replicas, docker, need_app_image, replicas, try_docker,
 };
 use support::http::get;
 use support::proxy::{Proxy, Setup};
@@ -122,6 +122,31 @@ async fn replicas_join_further_networks() {
     assert_eq!(names, [own.clone(), further.name.clone()]);
     assert_eq!(replica.at("/HostConfig/NetworkMode"), &own, "requests come over the proxy's own");
     // A network goes only when nobody is on it any more.
+    out(&proxy).await;
+}
+
+/// A proxy may end between making a container and connecting it.
+#[tokio::test]
+async fn what_is_kept_is_on_all_its_networks_when_it_starts_again() {
+    need_app_image().await;
+    let further = OwnNetwork::planned("kept");
+    further.make().await;
+    let yaml = format!(
+        "name: web\nimage: {{app}}\nnetworks: [{}]\ndocker: {{prepared: 0}}\n\
+         autoscale: {{min: 0, max: 1, metric: rps, idle: 1s}}\n",
+        further.name
+    );
+    let proxy = Setup::docker(&yaml).start().await;
+    let instance = proxy.instance();
+    assert_eq!(get(proxy.address(), "/ping").await.status, 200);
+    out(&proxy).await;
+    let kept = all_replicas(&instance).await.remove(0);
+    docker(&["network", "disconnect", &further.name, kept.id()]).await;
+    assert_eq!(get(proxy.address(), "/ping").await.status, 200);
+    let again = replicas(&instance).await.remove(0);
+    assert_eq!(again.id(), kept.id(), "it is the same one");
+    let networks = again.at("/NetworkSettings/Networks").as_object().expect("it is on networks").clone();
+    assert!(networks.len() == 2 && networks.contains_key(&further.name), "{networks:?}");
     out(&proxy).await;
 }
 

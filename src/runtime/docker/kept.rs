@@ -115,10 +115,11 @@ impl Books {
         self.count(&books);
     }
 
-    /// The names in the books.
+    /// The names in the books of which the engine has a container: none that is only being made.
     pub(super) fn names(&self) -> HashSet<String> {
         let books = self.open();
-        books.kept.keys().chain(books.prepared.values().map(|prepared| &prepared.name)).cloned().collect()
+        let names = books.kept.keys().chain(books.prepared.values().map(|prepared| &prepared.name));
+        names.filter(|name| !books.making.contains(*name)).cloned().collect()
     }
 
     /// Enters what the engine has of a time before these books, once: later they know better than a list, which may be
@@ -283,5 +284,17 @@ mod tests {
         assert_eq!((books.take("a", "a"), books.take("b", "b")), (None, Some(kept("b", true))));
         books.adopt([on_engine("b", false)]);
         assert_eq!(books.take("b", "b"), None, "the list was made before it was taken");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_being_made_is_not_missed() {
+        let books = Books::new(2);
+        books.keep("a", "a", kept("a", true));
+        assert_eq!(books.reserve("b", "b"), Some(Vec::new()));
+        books.begin("b");
+        assert_eq!(books.names(), HashSet::from(["a".to_owned()]));
+        books.keep("b", "b", kept("b", true));
+        books.end("b");
+        assert_eq!(books.names().len(), 2);
     }
 }

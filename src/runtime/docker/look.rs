@@ -61,6 +61,20 @@ pub(super) fn endpoint_in(sandbox: &ContainerSummary) -> Option<Endpoint> {
     endpoint(mode, networks, sandbox.labels.as_ref()?).filter(|_| runs)
 }
 
+/// The networks that a container is on, by their names.
+pub(super) type Networks = HashMap<String, EndpointSettings>;
+
+/// The networks that a container is on.
+pub(super) fn networks_of(inspected: &ContainerInspectResponse) -> Option<&Networks> {
+    inspected.network_settings.as_ref()?.networks.as_ref()
+}
+
+/// Whether the network of that name, or of that ID or the beginning of one, is among these.
+pub(super) fn is_on(networks: &Networks, network: &str) -> bool {
+    let has_id = |on: &EndpointSettings| on.network_id.as_ref().is_some_and(|id| id.starts_with(network));
+    networks.contains_key(network) || networks.values().any(has_id)
+}
+
 /// The container's name.
 pub(super) fn name(summary: &ContainerSummary) -> Option<&str> {
     Some(summary.names.as_ref()?.first()?.trim_start_matches('/'))
@@ -133,8 +147,7 @@ pub(super) fn network_mode(inspected: &ContainerInspectResponse) -> Option<&str>
 
 /// Where it listens, or will: of one that does not run that is known where its network stands.
 pub(super) fn endpoint_of(inspected: &ContainerInspectResponse) -> Option<Endpoint> {
-    let networks = inspected.network_settings.as_ref().and_then(|settings| settings.networks.as_ref());
-    endpoint(network_mode(inspected), networks, labels_of(inspected)?)
+    endpoint(network_mode(inspected), networks_of(inspected), labels_of(inspected)?)
 }
 
 /// Its address on the network that it was made for; on the host's own network that is the loopback, in a sandbox what

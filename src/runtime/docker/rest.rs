@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use bollard::models::ContainerSummary;
 use bollard::query_parameters::RemoveContainerOptionsBuilder;
+use tokio::sync::SemaphorePermit;
 
 use super::calls::Operation;
 use super::engine::LOOK;
@@ -75,7 +76,7 @@ impl DockerRuntime {
                 return Err(RuntimeError::Refused(format!("cannot {what}: it has not ended")));
             }
         }
-        let _turn = turns::take(&self.turns.rests).await;
+        let _turn = self.turn_to_rest(order).await;
         let name = labels::name(&self.identity, order);
         let mode = look::network_mode(&inspected).unwrap_or_default();
         if let Some(sandbox) = sandbox::of_mode(mode) {
@@ -113,7 +114,7 @@ impl DockerRuntime {
         &self,
         order: &StartOrder,
     ) -> Result<Option<ReplicaId>, RuntimeError> {
-        let _turn = turns::take(&self.turns.rests).await;
+        let _turn = self.turn_to_rest(order).await;
         let name = labels::name(&self.identity, order);
         if let Some(sandbox) = self.sandbox_for(order, &name).await {
             let made = self.keep_within(sandbox, order, &name).await;
@@ -123,9 +124,15 @@ impl DockerRuntime {
         let what = format!("make a container for app {}", order.app);
         self.network.ensure(&self.engine, &self.identity).await?;
         let id = self.create(order, &name, None).await.map_err(|failure| failure.explain(&what))?;
-        self.join_further(order, &id, &what).await?;
+        self.join_further(order, &id, None, &what).await?;
         self.kept.keep(&order.app, &name, Kept { id: id.clone(), network: None });
         Ok(Some(ReplicaId(id)))
+    }
+
+    /// A turn to make ready what is started later. What others find by its name has not much done to it, and they may wait
+    /// for it behind all that goes out with them.
+    async fn turn_to_rest(&self, order: &StartOrder) -> Option<SemaphorePermit<'_>> {
+        if order.revision.workload.named { None } else { Some(turns::take(&self.turns.rests).await) }
     }
 
     /// A sandbox for a replica of that name, where its app may have one: not one that others find by its name, which would
@@ -282,7 +289,12 @@ impl DockerRuntime {
         }
         let inspected = self.inspect(id).await.map_err(|failure| failure.explain(what))?;
         match inspected.as_ref().map_or(Status::Gone, look::status) {
-            Status::Running(endpoint) => Ok(Some(started(endpoint))),
+            Status::Running(endpoint) => {
+                // One that was made by a proxy which ended at that may not be on all of them.
+                let joined = inspected.as_ref().and_then(look::networks_of);
+                self.join_further(order, id, joined, what).await?;
+                Ok(Some(started(endpoint)))
+            }
             Status::Exited(exit) => {
                 self.discard(id).await;
                 Err(RuntimeError::Stale(exit))

@@ -71,7 +71,7 @@ impl DockerRuntime {
         id: &str,
         what: &str,
     ) -> Result<Endpoint, RuntimeError> {
-        self.join_further(order, id, what).await?;
+        self.join_further(order, id, None, what).await?;
         let started =
             self.engine
                 .call(Operation::Start, what, START, |docker| async move {

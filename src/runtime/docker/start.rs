@@ -52,7 +52,7 @@ impl DockerRuntime {
             self.network.ensure(&self.engine, &self.identity).await?;
             match self.create(order, &name, None).await {
                 Ok(id) => {
-                    self.join_further(order, &id, &what).await?;
+                    self.join_further(order, &id, None, &what).await?;
                     let created = Some(began.elapsed());
                     match self.begin(&id, &what).await? {
                         Begun::Runs(endpoint) => {
@@ -123,15 +123,16 @@ impl DockerRuntime {
         Ok(created.id)
     }
 
-    /// Connects the container `id`, which does not run yet, to the networks that the app names.
+    /// Connects the container `id` to the networks that the app names, but for those on which it is already.
     pub(super) async fn join_further(
         &self,
         order: &StartOrder,
         id: &str,
+        joined: Option<&look::Networks>,
         what: &str,
     ) -> Result<(), RuntimeError> {
         for name in &order.revision.workload.networks {
-            if name == self.network.name() {
+            if name == self.network.name() || joined.is_some_and(|joined| look::is_on(joined, name)) {
                 continue;
             }
             if let Err(failure) = network::connect(&self.engine, name, id).await {
