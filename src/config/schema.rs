@@ -82,7 +82,7 @@ table! {
              given in `$SOCKET`, and has no `$PORT`; instead of `port`";
         host: Many<HostPattern>, "`\"*\"`",
             "Host name, or a list: `www.example.com`, `\"*.example.com\"` for every name below, `\"*\"` for any. \
-             Under `apps`, an app needs a `host` or a `path`; no two apps may claim the same of both";
+             Under `apps`, an app needs a `host` or a `path` unless another `needs` it; no two apps may claim the same of both";
         hosts: Many<HostPattern>, "", "The same as `host`";
         path: Many<PathPrefix>, "`/`", "Path prefix of whole segments, or a list; the longest that fits wins";
         paths: Many<PathPrefix>, "", "The same as `path`";
