@@ -15,7 +15,7 @@ use support::docker::{containers, docker, remove_built, remove_labelled};
 use support::http::get;
 use support::processes::{self, Mark};
 use support::proxy::record_instance;
-use support::wait::wait_for;
+use support::wait::{LIMIT, wait_for, wait_within};
 
 /// For a demo that is no longer wanted: from SIGTERM to SIGKILL.
 const FAREWELL: Duration = Duration::from_secs(20);
@@ -81,8 +81,9 @@ impl Demo {
         }
     }
 
+    /// It builds an image before its first act, so this may take its time.
     async fn shows(&mut self, text: &str) {
-        wait_for(format!("the demo shows {text:?}"), || {
+        wait_within(3 * LIMIT, format!("the demo shows {text:?}"), || {
             let ended = self.child.as_mut().and_then(|child| child.try_wait().expect("it is our child"));
             let shown = self.shown().contains(text);
             assert!(shown || ended.is_none(), "it has ended before it has shown {text:?}");

@@ -13,7 +13,7 @@ use support::http::{Call, get};
 use support::load::{self, Outcomes};
 use support::metrics::wait_for_sample;
 use support::proxy::{Proxy, Setup};
-use support::wait::{LIMIT, wait_for_async, wait_until};
+use support::wait::{LIMIT, wait_for_async, wait_until, wait_within};
 
 /// Waits until nothing of the proxy's runs or lies about.
 async fn out(proxy: &Proxy) {
@@ -22,8 +22,12 @@ async fn out(proxy: &Proxy) {
         .await;
 }
 
+/// Looked at while others ask, so that it is not idle meanwhile.
 async fn only_container(proxy: &Proxy) -> String {
+    let address = proxy.address();
+    let visits = load::steady(10.0, move |_| Call::get(address, "/ping").send());
     let found = replicas(&proxy.instance()).await;
+    visits.end().await.assert_all_ok();
     assert_eq!(found.len(), 1, "{found:?}");
     assert_eq!(found[0].state(), "running");
     found[0].id().to_owned()
@@ -44,7 +48,8 @@ async fn the_page() {
     let mut proxy = Setup::docker_folder(&example).start().await;
     assert!(replicas(&proxy.instance()).await.is_empty(), "nobody has asked yet");
     // The file has no `hold.timeout`: building the image must not be held against the first visitor.
-    wait_until("the image is built", || proxy.log().contains("built the image")).await;
+    let is_built = || proxy.log().contains("built the image").then_some(());
+    wait_within(3 * LIMIT, "the image is built", is_built).await;
     ping(&proxy).await;
     let first = only_container(&proxy).await;
     ping(&proxy).await;
@@ -60,7 +65,9 @@ async fn the_page() {
     ping(&proxy).await;
     assert_ne!(only_container(&proxy).await, first, "woken again from zero");
     out(&proxy).await;
-    assert_eq!(events.count(&proxy.instance(), "create"), 2);
+    let instance = proxy.instance();
+    wait_until("both ends are told", || events.count(&instance, "destroy") >= 2).await;
+    assert_eq!(events.count(&instance, "create"), 2);
 }
 
 #[tokio::test]

@@ -152,8 +152,10 @@ async fn an_engine_that_goes_away_costs_a_warm_app_nothing() {
     until_served(&proxy, "cold.example").await;
     calm.assert_undisturbed().await;
     assert_eq!(replicas(&proxy.instance()).await.len(), 2);
-    assert_eq!(events.count(&proxy.instance(), "create"), 2, "nothing was started twice");
-    assert_eq!(events.count(&proxy.instance(), "die"), 0, "what ran goes on");
+    let instance = proxy.instance();
+    wait_until("both starts are told", || events.count(&instance, "start") >= 2).await;
+    assert_eq!(events.count(&instance, "create"), 2, "nothing was started twice");
+    assert_eq!(events.count(&instance, "die"), 0, "what ran goes on");
 }
 
 /// What dies while nobody can tell is found when the engine can be asked again.

@@ -9,6 +9,7 @@ use support::docker::{
     APP_IMAGE, OwnContainer, OwnImage, OwnNetwork, all_replicas, docker, need_app_image, replicas, try_docker,
 };
 use support::http::get;
+use support::lasting::Lasting;
 use support::proxy::{Proxy, Setup};
 use support::wait::{wait_for_async, wait_until};
 
@@ -17,6 +18,11 @@ async fn out(proxy: &Proxy) {
     let instance = proxy.instance();
     wait_for_async("no container is left", || async { replicas(&instance).await.is_empty().then_some(()) })
         .await;
+}
+
+/// Takes what there is out of the file.
+fn take_out(proxy: &Proxy) {
+    proxy.reload("apps:\n  other: {image: '{app}', path: /, autoscale: {min: 0}}\n");
 }
 
 /// The engine of the tests has no GPU to give, and its own words for that help nobody.
@@ -64,7 +70,7 @@ async fn a_workspace_is_shared_and_outlives_replicas_and_app() {
     proxy.reload(&web(0));
     out(&proxy).await;
 
-    assert_eq!(get(proxy.address(), "/ping").await.status, 200);
+    let open = Lasting::begin(proxy.address()).await;
     let third = replicas(&instance).await.remove(0);
     let env = third.at("/Config/Env").as_array().expect("it has variables").clone();
     assert!(env.contains(&"JCLOUD_WORKSPACE=/data/workspace".into()), "{env:?}");
@@ -74,8 +80,9 @@ async fn a_workspace_is_shared_and_outlives_replicas_and_app() {
         found.len() == 3 && seen.iter().all(is_there),
         "what the first two wrote is still there: {found:?}"
     );
+    open.end().await;
 
-    proxy.reload("apps:\n  other: {image: '{app}', path: /, autoscale: {min: 0}}\n");
+    take_out(&proxy);
     out(&proxy).await;
     let ours = ["volume", "ls", "--quiet", "--filter", &format!("label=pilotlight.instance={instance}")];
     assert_eq!(docker(&ours).await, format!("pilotlight-{}-web-workspace", &instance[..8]));
@@ -114,6 +121,7 @@ async fn replicas_join_further_networks() {
         (get(proxy.address(), "/ping").await.status == 200).then_some(())
     })
     .await;
+    let open = Lasting::begin(proxy.address()).await;
     let replica = replicas(&proxy.instance()).await.remove(0);
     let on = replica.at("/NetworkSettings/Networks").as_object().expect("it is on networks").clone();
     let own = format!("pilotlight-{}", &proxy.instance()[..8]);
@@ -121,6 +129,7 @@ async fn replicas_join_further_networks() {
     names.sort();
     assert_eq!(names, [own.clone(), further.name.clone()]);
     assert_eq!(replica.at("/HostConfig/NetworkMode"), &own, "requests come over the proxy's own");
+    open.end().await;
     // A network goes only when nobody is on it any more.
     out(&proxy).await;
 }
@@ -139,14 +148,18 @@ async fn what_is_kept_is_on_all_its_networks_when_it_starts_again() {
     let proxy = Setup::docker(&yaml).start().await;
     let instance = proxy.instance();
     assert_eq!(get(proxy.address(), "/ping").await.status, 200);
-    out(&proxy).await;
+    wait_for_async("it is stopped, and kept", || async {
+        (proxy.only_app().await["stopped"] == 1).then_some(())
+    })
+    .await;
     let kept = all_replicas(&instance).await.remove(0);
     docker(&["network", "disconnect", &further.name, kept.id()]).await;
-    assert_eq!(get(proxy.address(), "/ping").await.status, 200);
+    let open = Lasting::begin(proxy.address()).await;
     let again = replicas(&instance).await.remove(0);
     assert_eq!(again.id(), kept.id(), "it is the same one");
     let networks = again.at("/NetworkSettings/Networks").as_object().expect("it is on networks").clone();
     assert!(networks.len() == 2 && networks.contains_key(&further.name), "{networks:?}");
+    open.end().await;
     out(&proxy).await;
 }
 
@@ -180,7 +193,7 @@ impl Built {
 
     fn yaml(&self, version: &str) -> String {
         format!(
-            "apps:\n  {}: {{build: ./source, path: /, env: {{VERSION: '{version}'}}, \
+            "apps:\n  {}: {{build: ./source, path: /, env: {{VERSION: '{version}'}}, drain_timeout: 10m, \
              autoscale: {{min: 1, max: 1, metric: rps}}}}\n",
             self.name
         )
@@ -214,9 +227,8 @@ impl Built {
         image_of_the_only_replica(proxy).await
     }
 
-    /// Takes the app out of the file, and then its image away, with all that it was built from.
+    /// Once it is out of the file, takes its image away, with all that it was built from.
     async fn remove(&self, proxy: &Proxy, image: &str) {
-        proxy.reload("apps:\n  other: {image: '{app}', path: /, autoscale: {min: 0}}\n");
         out(proxy).await;
         assert!(is_there(image).await, "an app that is gone may come back");
         docker(&["rmi", &format!("pilotlight/{}", self.name)]).await;
@@ -254,6 +266,7 @@ async fn a_deploy_removes_the_image_before_and_no_other() {
     wait_for_async("it is gone now", || async { (!is_there(&second).await).then_some(()) }).await;
     assert_eq!(image_of_the_only_replica(&proxy).await, third, "adopted");
     assert!(is_there(&foreign.id).await, "without our label nothing is touched");
+    take_out(&proxy);
     app.remove(&proxy, &third).await;
 }
 
@@ -262,10 +275,7 @@ async fn a_deploy_removes_the_image_before_and_no_other() {
 async fn an_app_that_goes_leaves_only_the_image_with_its_tag() {
     let app = Built::named("gone");
     let (proxy, first) = app.first().await;
-    let address = proxy.address();
-    let long = tokio::spawn(async move { get(address, "/sleep?ms=6000").await });
-    wait_for_async("it is open", || async { (proxy.app(&app.name).await["in_flight"] == 1).then_some(()) })
-        .await;
+    let last = Lasting::begin(proxy.address()).await;
     app.deploy(&proxy, "2");
     let tag = format!("pilotlight/{}", app.name);
     let second = wait_for_async("the next is ready beside it", || async {
@@ -276,7 +286,14 @@ async fn an_app_that_goes_leaves_only_the_image_with_its_tag() {
     })
     .await;
     assert!(is_there(&first).await, "its last request is under way");
+    take_out(&proxy);
+    wait_for_async("only that request keeps anything up", || async {
+        let left = replicas(&proxy.instance()).await;
+        (left.len() == 1 && *left[0].at("/Image") == *first).then_some(())
+    })
+    .await;
+    assert!(is_there(&first).await, "it is under way still");
+    last.end().await;
     app.remove(&proxy, &second).await;
     wait_for_async("the image before is gone", || async { (!is_there(&first).await).then_some(()) }).await;
-    assert_eq!(long.await.expect("no panic").status, 200);
 }

@@ -18,7 +18,7 @@ use support::proxy::{Proxy, Setup};
 use support::registry::{PASSWORD, Pushed, Registry, USER, auths, write_config};
 use support::wait::{wait_for, wait_for_async, wait_until};
 
-/// What an image takes that is to be seen while it comes.
+/// What an image takes that is to be seen while it comes: in drops for a minute.
 const LARGE: usize = 6 << 20;
 const SMALL: usize = 1 << 10;
 
@@ -39,7 +39,12 @@ impl Stage {
     }
 
     async fn with(image: &str, config: &Value) -> Self {
-        Self::prepared(&yaml("3s", &format!("image: '{image}'")), config, |_| {}).await
+        Self::prepared(&yaml(&format!("image: '{image}'")), config, |_| {}).await
+    }
+
+    /// One that soon gives a registry up that is silent.
+    async fn impatient(image: &str) -> Self {
+        Self::prepared(&given_up_after("3s", image), &json!({}), |_| {}).await
     }
 
     /// `prepare` may put programs where the proxy finds them.
@@ -116,13 +121,18 @@ impl Stage {
     }
 }
 
-fn yaml(pull_timeout: &str, keys: &str) -> String {
+fn yaml(keys: &str) -> String {
     format!(
-        "docker: {{pull_timeout: {pull_timeout}}}\napps:\n{}  \
+        "apps:\n{}  \
          cold: {{image: '{{app}}', host: cold.example, autoscale: {{min: 0, max: 1}}}}\n  \
          pulled: {{{keys}, host: localhost, autoscale: {{min: 0, max: 1, metric: rps, target: 1000}}}}\n",
         neighbour::YAML
     )
+}
+
+/// The same with a time after which a registry that is silent is given up.
+fn given_up_after(pull_timeout: &str, image: &str) -> String {
+    format!("docker: {{pull_timeout: {pull_timeout}}}\n{}", yaml(&format!("image: '{image}'")))
 }
 
 async fn open_with_image() -> (Registry, Pushed) {
@@ -145,6 +155,9 @@ async fn who_waits_for_an_image_is_served_and_it_is_pulled_once() {
     let before = registry.answered("GET", "/v2/some/app/").len();
     way.trickle();
     let stage = Stage::new(&image.tagged).await;
+    stage.logged("Downloading").await;
+    // Until all are there: however long that takes, it goes on.
+    way.stick();
     let address = stage.proxy.address();
     let crowd = tokio::spawn(load::at_once(50, move |_| Call::get(address, "/id").send()));
     wait_for_async("all are held", || async {
@@ -181,6 +194,8 @@ async fn the_log_shows_how_a_pull_goes_on_and_others_wake_meanwhile() {
     .await;
     assert!(line.contains("done=") && line.contains("total="), "{line}");
     assert!(line.contains(&image.tagged), "{line}");
+    // It goes on for as long as the others take.
+    way.stick();
     stage.others_wake().await;
     assert!(!held.is_finished(), "the test has not done what it says");
     way.open();
@@ -215,7 +230,7 @@ fn helper(folder: &Path, registry: &Registry) {
 async fn a_login_of_the_helper_for_that_registry() {
     let (registry, image) = private_with_image().await;
     let config = json!({"credHelpers": {registry.address().to_string(): "pilotlight-test"}});
-    let yaml = yaml("3s", &format!("image: '{}'", image.tagged));
+    let yaml = yaml(&format!("image: '{}'", image.tagged));
     let stage = Stage::prepared(&yaml, &config, |folder| helper(folder, &registry)).await;
     stage.served().await;
     assert!(!stage.proxy.log().contains(PASSWORD));
@@ -227,7 +242,7 @@ async fn a_login_of_the_store_for_all_registries() {
     let (registry, image) = private_with_image().await;
     // The entry is what `docker login` leaves beside a store.
     let config = json!({"credsStore": "pilotlight-test", "auths": {registry.address().to_string(): {}}});
-    let yaml = yaml("3s", &format!("image: '{}'", image.tagged));
+    let yaml = yaml(&format!("image: '{}'", image.tagged));
     let stage = Stage::prepared(&yaml, &config, |folder| helper(folder, &registry)).await;
     stage.served().await;
     stage.nobody_else_noticed().await;
@@ -237,7 +252,7 @@ async fn a_login_of_the_store_for_all_registries() {
 async fn a_build_from_an_image_that_wants_a_login() {
     let (registry, image) = private_with_image().await;
     let config = auths(registry.address(), PASSWORD);
-    let stage = Stage::prepared(&yaml("3s", "build: ./made"), &config, |programs| {
+    let stage = Stage::prepared(&yaml("build: ./made"), &config, |programs| {
         let folder = programs.parent().expect("it lies in one").join("made");
         fs::create_dir(&folder).expect("a folder can be made");
         fs::write(folder.join("Dockerfile"), format!("FROM {}\n", image.tagged)).expect("and a file in it");
@@ -299,7 +314,7 @@ async fn a_registry_that_hangs_is_given_up_and_asked_again() {
     let way = Narrow::to(registry.address()).await;
     let image = registry.push(way.address(), "some/app", LARGE).await;
     way.trickle();
-    let stage = Stage::new(&image.tagged).await;
+    let stage = Stage::impatient(&image.tagged).await;
     let held = tokio::spawn(Call::get(stage.proxy.address(), "/id").send());
     stage.logged("Downloading").await;
     way.stick();
@@ -320,7 +335,7 @@ async fn a_registry_that_never_says_a_word_is_given_up() {
     let way = Narrow::to(registry.address()).await;
     let image = registry.push(way.address(), "some/app", SMALL).await;
     way.stick();
-    let stage = Stage::new(&image.tagged).await;
+    let stage = Stage::impatient(&image.tagged).await;
     stage.refused(&format!("its registry {} has sent nothing for 3 s", way.address())).await;
     way.open();
     stage.until_served().await;
@@ -355,7 +370,7 @@ async fn a_deploy_that_cannot_be_pulled_leaves_what_runs_and_comes_when_it_can()
     let stage = Stage::new(APP_IMAGE).await;
     stage.served().await;
     let before = stage.revisions().await;
-    stage.proxy.reload(&yaml("3s", &format!("image: '{}'", image.tagged)));
+    stage.proxy.reload(&yaml(&format!("image: '{}'", image.tagged)));
     stage.logged("wants a login").await;
     stage.served().await;
     assert_eq!(stage.revisions().await, before);
@@ -375,13 +390,13 @@ async fn a_name_that_is_put_right_does_not_wait_for_a_pull_that_hangs() {
     let way = Narrow::to(registry.address()).await;
     let image = registry.push(way.address(), "some/app", SMALL).await;
     way.stick();
-    let hangs = yaml("1h", &format!("image: '{}'", image.tagged));
+    let hangs = given_up_after("1h", &image.tagged);
     let stage = Stage::prepared(&hangs, &json!({}), |_| {}).await;
     stage.logged(BEGUN).await;
     let held = tokio::spawn(Call::get(stage.proxy.address(), "/id").send());
     wait_for_async("it is held", || async { (stage.proxy.app("pulled").await["held"] == 1).then_some(()) })
         .await;
-    stage.proxy.reload(&yaml("1h", &format!("image: '{APP_IMAGE}'")));
+    stage.proxy.reload(&given_up_after("1h", APP_IMAGE));
     let answer = held.await.expect("no panic").expect("an answer");
     assert_eq!(answer.status, 200, "{}", answer.reason());
     stage.nobody_else_noticed().await;

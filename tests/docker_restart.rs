@@ -57,7 +57,9 @@ async fn a_killed_proxy_finds_its_container_again() {
         assert_eq!(replica(&proxy).await, before, "the next request is warm");
         assert_eq!(identity(&only(&proxy, 1).await[0]), container);
     }
-    assert_eq!(events.count(&proxy.instance(), "create"), 1);
+    let instance = proxy.instance();
+    wait_until("its start is told", || events.count(&instance, "start") > 0).await;
+    assert_eq!(events.count(&instance, "create"), 1);
     assert_eq!(proxy.report().count("boot"), 1);
 }
 

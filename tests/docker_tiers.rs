@@ -9,6 +9,7 @@ use serde_json::json;
 
 use support::docker::{Container, Events, all_replicas, docker, need_app_image, replicas, sandboxes};
 use support::http::{Call, get};
+use support::lasting::Lasting;
 use support::load;
 use support::metrics::Scrape;
 use support::proxy::{Proxy, Setup};
@@ -62,8 +63,8 @@ async fn what_is_frozen_goes_on_where_it_was() {
         assert_eq!((again.id(), again.started_at()), (frozen.id(), frozen.started_at()));
     }
     let instance = proxy.instance();
-    assert_eq!((events.count(&instance, "create"), events.count(&instance, "die")), (1, 0));
     wait_until("the thaws are told", || events.count(&instance, "unpause") >= 3).await;
+    assert_eq!((events.count(&instance, "create"), events.count(&instance, "die")), (1, 0));
 }
 
 /// A connection that a worker has kept from before must not be used: the replica's kernel would take a request that
@@ -215,22 +216,23 @@ async fn a_deploy_makes_ready_what_rests() {
 #[tokio::test]
 async fn a_start_is_boosted_until_it_is_over() {
     need_app_image().await;
-    let yaml = "name: web\nimage: {app}\ninstance: C1\nboost: {cpu: 1.5, for: ready+200ms}\n\
+    let yaml = "name: web\nimage: {app}\ninstance: C1\nboost: {cpu: 1.5, for: ready+5s}\n\
                 autoscale: {min: 0, max: 1, metric: rps, idle: 2s}\nenv: {START_DELAY_MS: '1000'}\n";
     let proxy = Setup::docker(yaml).start().await;
     let address = proxy.address();
     let limit = |container: &Container| container.at("/HostConfig/NanoCpus").as_u64();
     let instance = proxy.instance();
     for kept in ["created", "exited"] {
-        let visit = tokio::spawn(async move { get(address, "/ping").await });
+        let visit = tokio::spawn(Lasting::begin(address));
         let starting = wait_for_async("it starts", || async { replicas(&instance).await.pop() }).await;
         assert_eq!(limit(&starting), Some(1_500_000_000));
-        assert_eq!(visit.await.expect("no panic").status, 200);
+        let visit = visit.await.expect("no panic");
         wait_for_async("its boost ends", || async {
             let found = replicas(&instance).await;
             (limit(found.first()?) == Some(100_000_000)).then_some(())
         })
         .await;
+        visit.end().await;
         assert_eq!(limit(&only(&proxy, kept).await), Some(1_500_000_000), "the next start has it again");
     }
 }

@@ -13,6 +13,7 @@ use hyper::body::Frame;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::sync::watch;
 use tokio_tungstenite::tungstenite::Message;
 
 use support::app::Running;
@@ -27,13 +28,25 @@ const SILENCE: Duration = Duration::from_secs(1);
 async fn it_serves_hundreds_at_once_and_counts_them() {
     let app = Running::start(&[]);
     let address = app.address().await;
-    let outcomes = load::at_once(500, |_| Call::get(address, "/sleep?ms=300").send()).await;
+    let (end, open) = watch::channel(());
+    let uploads = tokio::spawn(load::at_once(500, move |_| {
+        let mut open = open.clone();
+        let last = async move {
+            // Until nobody is at its other end any more.
+            while open.changed().await.is_ok() {}
+            Ok::<_, Failure>(Frame::data(Bytes::from("last")))
+        };
+        Call::post(address, "/slow-body", "").body(StreamBody::new(stream::once(last))).send()
+    }));
+    wait_until("all are open", || app.report().count("start") == 500).await;
+    drop(end);
+    let outcomes = uploads.await.unwrap();
     assert_eq!(outcomes.sent(), 500);
     outcomes.assert_all_ok();
     let stats = get(address, "/stats").await.json();
     assert_eq!((&stats["served"], &stats["open"]), (&500.into(), &0.into()));
     let most = app.report().events("start").iter().filter_map(|event| event["open"].as_u64()).max();
-    assert!(most > Some(100), "they were open together: {most:?}");
+    assert_eq!(most, Some(500), "they were open together");
 }
 
 #[tokio::test]

@@ -10,8 +10,9 @@ use tokio::time::timeout;
 
 use crate::support::processes::Mark;
 
-/// Longer than any of them takes on a machine that is busy with others, first imports included.
-const PATIENCE: Duration = Duration::from_mins(2);
+/// Longer than any of them takes on a machine that is busy with others, first imports included, and those of the app
+/// that it wakes.
+const PATIENCE: Duration = Duration::from_mins(4);
 
 /// A program of the Python environment that the suite makes.
 pub(crate) fn in_environment(name: &str) -> PathBuf {

@@ -81,6 +81,20 @@ impl Lab {
         started
     }
 
+    /// What a replica has written, once that is all: the engine takes it down in its own time.
+    pub(crate) async fn written(&self, of: &Started, is_all: impl Fn(&[String]) -> bool) -> Vec<String> {
+        let written = async {
+            loop {
+                let lines = self.runtime.tail(&of.id, 100).await.unwrap();
+                if is_all(&lines) {
+                    return lines;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        timeout(PATIENCE, written).await.expect("all that it has written")
+    }
+
     /// The name that `order`'s container has.
     pub(crate) fn name(&self, order: &StartOrder) -> String {
         format!("pilotlight-{}-{}-{}-{}", &self.id[..8], order.app, order.revision.hash, order.index)

@@ -180,7 +180,7 @@ async fn a_deaf_replica_is_killed_after_its_grace() {
 async fn output_cpu_time_and_memory() {
     let lab = Lab::new();
     let talker = lab.serving(&["serve", "one", "two", "three"]).await;
-    let mut last = lab.runtime.tail(&talker.id, 100).await.unwrap();
+    let mut last = lab.written(&talker, |lines| lines.len() >= 6).await;
     last.sort();
     assert_eq!(last, ["err one", "err three", "err two", "out one", "out three", "out two"]);
     assert_eq!(lab.runtime.tail(&talker.id, 2).await.unwrap().len(), 2);

@@ -4,9 +4,12 @@ use crate::proxy;
 use crate::support::http::{Call, get, raw};
 use crate::support::metrics::{Scrape, wait_for_sample};
 use crate::support::proxy::Setup;
-use crate::support::wait::{LIMIT, wait_until};
+use crate::support::wait::{LIMIT, wait_for_async, wait_until};
 use crate::support::wire::Wire;
 use crate::support::yaml;
+
+/// Up before anybody asks: a start counts against the time that a request has.
+const MUTE: &str = "host: mute.test\ntimeout: 500ms\nautoscale: {min: 1, max: 1, metric: rps}";
 
 #[tokio::test]
 async fn every_refusal_has_its_row() {
@@ -14,7 +17,7 @@ async fn every_refusal_has_its_row() {
         ("full", &[("START_DELAY_MS", "60000")], "host: full.test\nhold: {max: 0}"),
         ("late", &[("START_DELAY_MS", "60000")], "host: late.test\nhold: {timeout: 300ms}"),
         ("exits", &[("EXIT_AT_ONCE", "1")], "host: exits.test"),
-        ("mute", &[("NEVER_ANSWER", "1")], "host: mute.test\ntimeout: 500ms"),
+        ("mute", &[("NEVER_ANSWER", "1")], MUTE),
         ("garbled", &[("MODE", "garbage")], "host: garbled.test"),
     ];
     let proxy = Setup::process(&yaml::apps(&apps)).start().await;
@@ -26,6 +29,8 @@ async fn every_refusal_has_its_row() {
         ("mute", "upstream-timeout"),
         ("garbled", "upstream-protocol"),
     ];
+    wait_for_async("the mute one is up", || async { (proxy.app("mute").await["ready"] == 1).then_some(()) })
+        .await;
     for (app, reason) in rows {
         let answer = Call::get(address, "/id").host(&format!("{app}.test")).send().await.unwrap();
         assert!(answer.reason().starts_with(reason), "{app}: {}", answer.reason());

@@ -8,10 +8,19 @@ use http_body_util::StreamBody;
 use hyper::body::Frame;
 
 use crate::proxy;
-use crate::support::http::{Call, Failure, get};
+use crate::support::http::{Answer, Call, Failure, get};
 use crate::support::metrics::Scrape;
+use crate::support::proxy::Proxy;
 use crate::support::wait::wait_for_async;
 use crate::support::wire::Wire;
+
+/// With a replica that is up: a start counts against the `timeout` of who asks for it.
+async fn warm(env: &[(&str, &str)], timeout: &str) -> Proxy {
+    let keys = format!("timeout: {timeout}\nautoscale: {{min: 1, max: 1, metric: rps}}");
+    let proxy = proxy(env, &keys).await;
+    proxy.ready(1).await;
+    proxy
+}
 
 #[tokio::test]
 async fn an_answer_that_breaks_off_has_no_clean_end() {
@@ -28,8 +37,11 @@ async fn an_answer_that_breaks_off_has_no_clean_end() {
 
 #[tokio::test]
 async fn a_chunked_answer_that_breaks_off_has_no_last_chunk() {
-    let proxy = proxy(&[("EXIT_AFTER_MS", "1500")], "").await;
-    let answer = Call::get(proxy.address(), "/stream?chunks=1000&every_ms=50").send().await;
+    let proxy = proxy(&[], "").await;
+    let stream = Call::get(proxy.address(), "/stream?chunks=1000&every_ms=50").open().await.unwrap();
+    assert_eq!(stream.status(), 200);
+    assert_eq!(Call::post(proxy.address(), "/exit", "").send().await.unwrap().status, 502);
+    let answer = Answer::read(stream).await;
     assert!(answer.is_err(), "the replica died in the middle: {answer:?}");
 }
 
@@ -107,7 +119,7 @@ async fn a_connect_that_the_deadline_cuts_short_leaves_the_replica_in() {
 
 #[tokio::test]
 async fn a_replica_that_never_answers_is_upstream_timeout() {
-    let proxy = proxy(&[("NEVER_ANSWER", "1")], "timeout: 700ms").await;
+    let proxy = warm(&[("NEVER_ANSWER", "1")], "700ms").await;
     for call in [Call::get(proxy.address(), "/"), Call::post(proxy.address(), "/", "x")] {
         let answer = call.send().await.unwrap();
         assert_eq!((answer.status, answer.reason()), (504, "upstream-timeout"));
@@ -116,8 +128,7 @@ async fn a_replica_that_never_answers_is_upstream_timeout() {
 
 #[tokio::test]
 async fn a_late_answer_leaves_nothing_behind_for_the_next() {
-    let proxy = proxy(&[], "timeout: 500ms").await;
-    assert_eq!(get(proxy.address(), "/id").await.status, 200);
+    let proxy = warm(&[], "500ms").await;
     for _ in 0..3 {
         let late = get(proxy.address(), "/sleep?ms=800").await;
         assert_eq!((late.status, late.reason()), (504, "upstream-timeout"));
@@ -127,7 +138,7 @@ async fn a_late_answer_leaves_nothing_behind_for_the_next() {
 
 #[tokio::test]
 async fn the_timeout_ends_with_the_answers_head() {
-    let proxy = proxy(&[], "timeout: 1s").await;
+    let proxy = warm(&[], "1s").await;
     let answer = get(proxy.address(), "/stream?chunks=25&every_ms=100&size=4").await;
     assert_eq!((answer.status, answer.body.len()), (200, 100), "2.5 s of body");
 }
@@ -148,7 +159,7 @@ fn pieces(
 
 #[tokio::test]
 async fn an_upload_is_not_cut_while_bytes_arrive() {
-    let proxy = proxy(&[], "timeout: 1s").await;
+    let proxy = warm(&[], "1s").await;
     let body = pieces(30, 100);
     let answer = Call::post(proxy.address(), "/slow-body", "").body(body).send().await.unwrap();
     assert_eq!((answer.status, answer.text()), (200, "300\n"));
@@ -157,8 +168,7 @@ async fn an_upload_is_not_cut_while_bytes_arrive() {
 /// The time that a client takes to send is not the replica's: it has its `timeout` beside.
 #[tokio::test]
 async fn a_slow_upload_leaves_the_replica_its_time() {
-    let proxy = proxy(&[], "timeout: 2s").await;
-    assert_eq!(get(proxy.address(), "/id").await.status, 200);
+    let proxy = warm(&[], "2s").await;
     // The replica answers a second after the last piece, at 4 s; it has until 5 s.
     let body = pieces(30, 100);
     let answer = Call::post(proxy.address(), "/sleep?ms=4000", "").body(body).send().await.unwrap();
@@ -167,7 +177,7 @@ async fn a_slow_upload_leaves_the_replica_its_time() {
 
 #[tokio::test]
 async fn an_upload_that_stops_is_cut() {
-    let proxy = proxy(&[], "timeout: 700ms").await;
+    let proxy = warm(&[], "700ms").await;
     let mut wire = Wire::sent(
         proxy.address(),
         "POST /slow-body HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nhalf of it",

@@ -3,6 +3,7 @@
 use std::fs;
 use std::process::{Child, Command as StdCommand, Stdio};
 
+use rustix::time::{ClockId, clock_gettime};
 use serde_json::Value;
 use tempfile::NamedTempFile;
 use tokio::process::Command;
@@ -117,8 +118,11 @@ impl Events {
     pub(crate) fn listen() -> Self {
         let file = NamedTempFile::new().expect("a file can be made");
         let out = file.reopen().expect("and opened once more");
+        // By the clock that the engine goes by: how long the command takes to start must not matter.
+        let now = clock_gettime(ClockId::Realtime);
+        let since = format!("{}.{:09}", now.tv_sec, now.tv_nsec);
         let reader = StdCommand::new("docker")
-            .args(["events", "--since", "1s", "--filter", "type=container", "--format", "{{json .}}"])
+            .args(["events", "--since", &since, "--filter", "type=container", "--format", "{{json .}}"])
             .stdin(Stdio::null())
             .stdout(out)
             .spawn()

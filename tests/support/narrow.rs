@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 /// One step of a trickle: so much, then so long nothing.
-const BLOCK: usize = 16 << 10;
+const BLOCK: usize = 2 << 10;
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// How answers come through.

@@ -15,12 +15,28 @@ pub(crate) async fn wait_until(what: impl Display, mut condition: impl FnMut() -
 }
 
 /// Asks until there is an answer, and gives it back.
-pub(crate) async fn wait_for<T>(what: impl Display, mut ask: impl FnMut() -> Option<T>) -> T {
-    wait_for_async(what, || std::future::ready(ask())).await
+pub(crate) async fn wait_for<T>(what: impl Display, ask: impl FnMut() -> Option<T>) -> T {
+    wait_within(LIMIT, what, ask).await
 }
 
-/// The same where asking itself takes its time.
-pub(crate) async fn wait_for_async<T, F>(what: impl Display, mut ask: impl FnMut() -> F) -> T
+/// The same with a limit of its own, for what may take minutes, such as an image that is built from nothing.
+pub(crate) async fn wait_within<T>(
+    limit: Duration,
+    what: impl Display,
+    mut ask: impl FnMut() -> Option<T>,
+) -> T {
+    within(limit, what, || std::future::ready(ask())).await
+}
+
+/// Asks until there is an answer, where asking itself takes its time.
+pub(crate) async fn wait_for_async<T, F>(what: impl Display, ask: impl FnMut() -> F) -> T
+where
+    F: Future<Output = Option<T>>,
+{
+    within(LIMIT, what, ask).await
+}
+
+async fn within<T, F>(limit: Duration, what: impl Display, mut ask: impl FnMut() -> F) -> T
 where
     F: Future<Output = Option<T>>,
 {
@@ -29,7 +45,7 @@ where
         if let Some(answer) = ask().await {
             return answer;
         }
-        assert!(start.elapsed() < LIMIT, "waited {LIMIT:?} in vain until {what}");
+        assert!(start.elapsed() < limit, "waited {limit:?} in vain until {what}");
         tokio::time::sleep(POLL).await;
     }
 }

@@ -12,7 +12,8 @@ import tempfile
 
 from websockets.asyncio.client import connect
 
-PATIENCE = 45
+# Seconds, for one thing that is waited for: the app may have to be woken for it, and import first.
+PATIENCE = 180
 
 
 class Page:
@@ -76,6 +77,11 @@ class Page:
         return [failure for failure in self.failed if str(failure[1]).startswith(url)]
 
 
+def spoken(url):
+    """A connection to a browser, which may be slow to take it and to answer pings."""
+    return connect(url, max_size=None, open_timeout=PATIENCE, ping_interval=None)
+
+
 @contextlib.asynccontextmanager
 async def page(url):
     """A page with this address, in a browser of its own."""
@@ -100,7 +106,7 @@ async def page(url):
         try:
             port, path = await listening(pathlib.Path(folder, "DevToolsActivePort"))
             target = await first_page(f"ws://127.0.0.1:{port}{path}")
-            async with connect(f"ws://127.0.0.1:{port}/devtools/page/{target}", max_size=None) as socket:
+            async with spoken(f"ws://127.0.0.1:{port}/devtools/page/{target}") as socket:
                 page = Page(socket)
                 task = asyncio.create_task(page.listen())
                 await page.call("Network.enable")
@@ -121,7 +127,7 @@ async def listening(file):
 
 
 async def first_page(browser_url):
-    async with connect(browser_url) as socket:
+    async with spoken(browser_url) as socket:
         await socket.send(json.dumps({"id": 1, "method": "Target.getTargets"}))
         targets = json.loads(await asyncio.wait_for(socket.recv(), PATIENCE))["result"]["targetInfos"]
         return next(target["targetId"] for target in targets if target["type"] == "page")

@@ -13,20 +13,23 @@ from websockets.asyncio.client import connect
 SITE = sys.argv[1]
 URL = f"http://{SITE}"
 NOISE = bytes(range(256)) * 8192
+# Seconds, for one answer: the first request wakes the app, and its script imports for long.
+PATIENCE = 180
 
 
 async def messages(socket):
     """What the server says, one message after the other."""
     while True:
         message = ForwardMsg()
-        message.ParseFromString(await asyncio.wait_for(socket.recv(), 60))
+        message.ParseFromString(await asyncio.wait_for(socket.recv(), PATIENCE))
         yield message
 
 
 async def session(found):
     # The page's own protocol, then two that carry tokens: this is how its script asks.
     protocols = ["streamlit", "PLACEHOLDER_AUTH_TOKEN"]
-    async with connect(f"ws://{SITE}/_stcore/stream", subprotocols=protocols, origin=URL, max_size=None) as socket:
+    patient = {"max_size": None, "open_timeout": PATIENCE, "ping_interval": None}
+    async with connect(f"ws://{SITE}/_stcore/stream", subprotocols=protocols, origin=URL, **patient) as socket:
         found["subprotocol"] = socket.subprotocol
         rerun = BackMsg()
         rerun.rerun_script.query_string = ""
@@ -58,24 +61,24 @@ async def upload(socket, session_id, found):
         if message.WhichOneof("type") == "file_urls_response":
             url = message.file_urls_response.file_urls[0].upload_url
             break
-    xsrf = requests.get(f"{URL}/_stcore/health", timeout=60).cookies.get("_streamlit_xsrf", "")
+    xsrf = requests.get(f"{URL}/_stcore/health", timeout=PATIENCE).cookies.get("_streamlit_xsrf", "")
     answer = requests.put(
         URL + url,
         files={"file": ("a.bin", NOISE)},
         headers={"X-Xsrftoken": xsrf, "Origin": URL},
         cookies={"_streamlit_xsrf": xsrf},
-        timeout=60,
+        timeout=PATIENCE,
     )
     found["uploaded"] = answer.status_code == 204 or [answer.status_code, answer.text]
 
 
 def main():
-    page = requests.get(URL, timeout=60).text
+    page = requests.get(URL, timeout=PATIENCE).text
     found = {"page": re.search(r"<title>.*?</title>", page)[0]}
     paths = re.findall(r'(?:src|href)="\./([^"]+)"', page)
-    assets = [requests.get(f"{URL}/{path}", timeout=60) for path in paths]
+    assets = [requests.get(f"{URL}/{path}", timeout=PATIENCE) for path in paths]
     found["assets"] = len(assets) > 2 and all(it.status_code == 200 and it.content for it in assets)
-    found["health"] = requests.get(f"{URL}/_stcore/health", timeout=60).text
+    found["health"] = requests.get(f"{URL}/_stcore/health", timeout=PATIENCE).text
     asyncio.run(session(found))
     print(json.dumps(found))
 
