@@ -137,6 +137,12 @@ async fn a_prune_leaves_apps_that_start() {
     assert!(all_replicas(&proxy.instance()).await.is_empty(), "the prune has taken it");
     visit(&proxy).await;
     only(&proxy, "created").await;
+    docker(&["container", "prune", "--force", "--filter", &filter]).await;
+    let instance = proxy.instance();
+    wait_for_async("its network goes where nobody comes", || async {
+        sandboxes(&instance).await.is_empty().then_some(())
+    })
+    .await;
     visit(&proxy).await;
 }
 
