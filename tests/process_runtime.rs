@@ -157,9 +157,16 @@ async fn an_open_request_is_finished_before_the_end() {
     let started = stage.start(&[]).await;
     ready(&started).await;
     let asked = started.clone();
-    let answer = tokio::task::spawn_blocking(move || get(&asked, "/sleep?ms=700"));
+    let enough = stage.dir.path().join("enough");
+    let path = app::until(&enough);
+    let answer = tokio::task::spawn_blocking(move || get(&asked, &path));
     wait_until("the request has arrived", || stage.events().count("start") == 2).await;
-    stage.runtime.stop(&started.id, GRACE).await.unwrap();
+    let answering = async {
+        wait_until("it is told to end", || stage.events().count("sigterm") == 1).await;
+        std::fs::write(&enough, "").unwrap();
+    };
+    let (stopped, ()) = tokio::join!(stage.runtime.stop(&started.id, GRACE), answering);
+    stopped.unwrap();
     assert_eq!(answer.await.unwrap().as_deref(), Some("slept\n"));
     assert_eq!(stage.events().open_at_sigterm(), 1);
 }

@@ -16,6 +16,7 @@ use support::load;
 use support::proxy::{Proxy, Setup};
 use support::wait::{wait_for_async, wait_until};
 use support::websocket::{self, assert_echoes};
+use support::wire::Wire;
 use support::yaml::{self, Env};
 
 /// A proxy with one app, whose replicas listen on sockets.
@@ -46,15 +47,13 @@ async fn from_zero_and_warm_and_gone_with_the_replica() {
     // From zero to zero and back, with requests on a warm replica between.
     let mut seen = Vec::new();
     for _ in 0..2 {
-        let from_zero = Call::get(proxy.address(), "/stream?chunks=2&every_ms=10");
-        let answering = from_zero.open().await.unwrap();
-        assert_eq!(answering.status(), 200);
+        let mut answering = Wire::echo(proxy.address(), "localhost").await;
         let [socket] = &*sockets(&proxy) else { panic!("not one socket: {:?}", sockets(&proxy)) };
         assert!(fs::metadata(socket).unwrap().file_type().is_socket());
         seen.push(socket.clone());
         let replica = served(&proxy).await;
         assert_eq!(served(&proxy).await, replica);
-        drop(answering);
+        answering.assert_ends().await;
         proxy.ready(0).await;
         wait_until("the socket is gone", || sockets(&proxy).is_empty()).await;
     }

@@ -198,11 +198,14 @@ async fn an_idle_connection_is_closed_when_its_time_is_over() {
 async fn sigterm_lets_open_requests_finish_and_stops_new_ones() {
     let mut app = Running::start(&[]);
     let address = app.address().await;
-    let open = tokio::spawn(Call::get(address, "/sleep?ms=700").send());
+    let dir = tempfile::tempdir().unwrap();
+    let enough = dir.path().join("enough");
+    let open = tokio::spawn(Call::get(address, &support::app::until(&enough)).send());
     wait_until("it is open", || app.report().count("start") == 1).await;
     app.terminate();
     wait_until("the signal is written down", || app.report().count("sigterm") == 1).await;
     wait_for_async("nobody listens", || async { TcpStream::connect(address).await.err() }).await;
+    std::fs::write(&enough, "").unwrap();
     assert_eq!(open.await.unwrap().unwrap().text(), "slept\n");
     assert_eq!(app.ended().await.code(), Some(0));
     assert_eq!(app.report().open_at_sigterm(), 1);
@@ -216,13 +219,34 @@ async fn it_ends_and_waits_as_its_environment_says() {
     let mut app = Running::start(&[("EXIT_AFTER_MS", "100")]);
     assert_eq!(app.ended().await.code(), Some(3));
 
+    let start = Instant::now();
     let app = Running::start(&[("READY_AFTER_MS", "300")]);
     let address = app.address().await;
-    assert_eq!(get(address, "/healthz").await.status, 503);
     wait_for_async("it is ready", || async { (get(address, "/healthz").await.status == 200).then_some(()) })
         .await;
+    // It counts whole milliseconds.
+    assert!(start.elapsed() >= Duration::from_millis(299), "{:?}", start.elapsed());
 
     let mut app = Running::start(&[("START_DELAY_MS", "100000")]);
+    wait_until("it runs", || app.report().count("boot") == 1).await;
+    app.terminate();
+    assert_eq!(app.ended().await.code(), Some(0), "a signal ends the wait");
+}
+
+#[tokio::test]
+async fn it_begins_and_is_ready_when_it_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let [go, well] = ["go", "well"].map(|word| dir.path().join(word));
+    let env = [("START_WHEN", go.to_str().unwrap()), ("READY_WHEN", well.to_str().unwrap())];
+    let app = Running::start(&env);
+    wait_until("it runs", || app.report().count("boot") == 1).await;
+    assert_eq!(app.report().count("listening"), 0);
+    std::fs::write(&go, "").unwrap();
+    let address = app.address().await;
+    assert_eq!(get(address, "/healthz").await.status, 503);
+    std::fs::write(&well, "").unwrap();
+    assert_eq!(get(address, "/healthz").await.status, 200);
+    let mut app = Running::start(&[("START_WHEN", "/nonexistent")]);
     wait_until("it runs", || app.report().count("boot") == 1).await;
     app.terminate();
     assert_eq!(app.ended().await.code(), Some(0), "a signal ends the wait");

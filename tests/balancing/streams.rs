@@ -8,6 +8,7 @@ use bytes::Bytes;
 use h2::Reason;
 use h2::server::{Builder, SendResponse};
 use hyper::{Method, Response};
+use rustix::process::Signal;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -207,8 +208,18 @@ async fn a_connection_carries_no_more_than_its_replica_takes() {
 async fn connections_that_take_few_are_made_side_by_side() {
     let replica = Replica::gated(10, Manner::Gather(35), 4).await;
     let proxy = proxy(&[replica.address]).await;
-    let address = proxy.address();
-    load::at_once(35, |_| Call::post(address, "/", "x").send()).await.assert_all_ok();
+    // It finds them all there. It waits but a moment to be told what a connection takes, and who came later would be
+    // sent on one that has said nothing.
+    proxy.signal(Signal::STOP);
+    let mut waiting = Vec::new();
+    for _ in 0..35 {
+        let ask = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx";
+        waiting.push(Wire::sent(proxy.address(), ask).await);
+    }
+    proxy.signal(Signal::CONT);
+    for wire in &mut waiting {
+        assert_eq!(wire.reply().await.status(), 200);
+    }
     assert_eq!((replica.requests(), replica.connections()[0]), (35, 4));
 }
 

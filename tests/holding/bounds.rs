@@ -6,7 +6,7 @@ use crate::{held, proxy};
 
 #[tokio::test]
 async fn a_full_queue_refuses_at_once() {
-    let proxy = proxy(&[("START_DELAY_MS", "1500")], "hold: {max: 3}").await;
+    let proxy = proxy(&[("START_WHEN", "{report}/go")], "hold: {max: 3}").await;
     let address = proxy.address();
     let waiting: Vec<_> = (0..3).map(|_| tokio::spawn(Call::get(address, "/id").send())).collect();
     held(&proxy, 3).await;
@@ -15,6 +15,7 @@ async fn a_full_queue_refuses_at_once() {
         let said = (refused.status, refused.reason(), refused.header("retry-after"));
         assert_eq!(said, (503, "hold-full", "1"));
     }
+    proxy.tell("go");
     for waiter in waiting {
         assert_eq!(waiter.await.unwrap().unwrap().status, 200, "those that wait are served");
     }

@@ -16,7 +16,7 @@ enum Farewell {
 
 #[tokio::test]
 async fn a_client_that_leaves_is_in_nobodys_way() {
-    let proxy = proxy(&[("START_DELAY_MS", "4000")], "max_concurrency: 1").await;
+    let proxy = proxy(&[("START_WHEN", "{report}/go")], "max_concurrency: 1").await;
     let address = proxy.address();
     let first = Wire::sent(address, "GET /first HTTP/1.1\r\nHost: a\r\n\r\n").await;
     held(&proxy, 1).await;
@@ -44,6 +44,7 @@ async fn a_client_that_leaves_is_in_nobodys_way() {
             .await;
         }
     }
+    proxy.tell("go");
     let mut first = first;
     assert_eq!(first.reply().await.status(), 404, "who stayed is served");
     let report = proxy.report();
@@ -52,7 +53,7 @@ async fn a_client_that_leaves_is_in_nobodys_way() {
 
 #[tokio::test]
 async fn an_upload_that_goes_on_while_it_is_held_is_not_taken_for_a_farewell() {
-    let proxy = proxy(&[("START_DELAY_MS", "700")], "").await;
+    let proxy = proxy(&[("START_WHEN", "{report}/go")], "").await;
     let mut wire =
         Wire::sent(proxy.address(), "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 60000\r\n\r\n").await;
     held(&proxy, 1).await;
@@ -60,5 +61,7 @@ async fn an_upload_that_goes_on_while_it_is_held_is_not_taken_for_a_farewell() {
         wire.send("y".repeat(1000)).await;
         tokio::task::yield_now().await;
     }
+    held(&proxy, 1).await;
+    proxy.tell("go");
     assert_eq!(wire.reply().await.body.len(), 60_000);
 }

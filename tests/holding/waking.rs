@@ -24,7 +24,7 @@ async fn five_hundred_at_once_wake_one_replica() {
 
 #[tokio::test]
 async fn they_are_served_in_the_order_in_which_they_came() {
-    let proxy = proxy(&[("START_DELAY_MS", "1000")], "max_concurrency: 1\nworkers: 2").await;
+    let proxy = proxy(&[("START_WHEN", "{report}/go")], "max_concurrency: 1\nworkers: 2").await;
     let address = proxy.address();
     let mut calls = JoinSet::new();
     for seq in 0..20 {
@@ -33,6 +33,7 @@ async fn they_are_served_in_the_order_in_which_they_came() {
         calls.spawn(call.header("x-seq", &seq.to_string()).send());
         held(&proxy, seq + 1).await;
     }
+    proxy.tell("go");
     while let Some(answer) = calls.join_next().await {
         assert_eq!(answer.unwrap().unwrap().status, 200);
     }
@@ -42,12 +43,13 @@ async fn they_are_served_in_the_order_in_which_they_came() {
 
 #[tokio::test]
 async fn a_held_upload_arrives_whole() {
-    let proxy = proxy(&[("START_DELAY_MS", "700")], "").await;
+    let proxy = proxy(&[("START_WHEN", "{report}/go")], "").await;
     let address = proxy.address();
     let body: Vec<u8> = (0..1_000_000_u32).map(|at| at.to_le_bytes()[0] ^ at.to_le_bytes()[1]).collect();
     let outcome = tokio::spawn(Call::post(address, "/echo", body.clone()).send());
     held(&proxy, 1).await;
     // Nothing of it is read meanwhile but what the sockets take.
+    proxy.tell("go");
     assert!(outcome.await.unwrap().unwrap().body == body);
 }
 
@@ -66,12 +68,12 @@ async fn no_replica_has_more_than_its_share_at_once() {
 async fn a_stream_keeps_its_place_to_its_last_byte() {
     let proxy = proxy(&[], "max_concurrency: 1\nworkers: 2").await;
     let address = proxy.address();
-    let mut stream =
-        Wire::sent(address, "GET /stream?chunks=8&every_ms=100 HTTP/1.1\r\nHost: a\r\n\r\n").await;
-    stream.head().await;
+    let mut stream = Wire::echo(address, "a").await;
     let next = tokio::spawn(Call::get(address, "/id").send());
     held(&proxy, 1).await;
-    while stream.chunk().await.is_some() {}
+    stream.assert_echoes("more").await;
+    held(&proxy, 1).await;
+    stream.assert_ends().await;
     assert_eq!(next.await.unwrap().unwrap().status, 200);
     let report = proxy.report();
     assert!(report.events("start").iter().all(|event| event["open"] == 1));

@@ -2,15 +2,18 @@
 
 use crate::proxy;
 use crate::support::http::{Call, Connection, get};
-use crate::support::metrics::{Scrape, wait_for_sample};
+use crate::support::metrics::{Scrape, wait_for_sample, wait_for_samples};
 use crate::support::wait::wait_for_async;
+use crate::support::yaml;
 
 const READY: &str = "pilotlight_replicas{app=\"app\",state=\"ready\"}";
 
 #[tokio::test]
 async fn cold_warm_and_out_again() {
-    let keys = "autoscale: {min: 0, max: 1, metric: rps, idle: 300ms}";
-    let proxy = proxy(&[("START_DELAY_MS", "400")], keys).await;
+    let env = [("START_DELAY_MS", "400")];
+    let keys = |idle: &str| format!("autoscale: {{min: 0, max: 1, metric: rps, idle: {idle}}}");
+    // It is to stay until all is asked, however long that takes.
+    let proxy = proxy(&env, &keys("1h")).await;
     let address = proxy.address();
 
     let scrape = Scrape::of(&proxy).await;
@@ -25,9 +28,12 @@ async fn cold_warm_and_out_again() {
     assert!(scrape.get("process_start_time_seconds") > Some(1.7e9));
 
     assert_eq!(get(address, "/id").await.status, 200);
-    let scrape = Scrape::of(&proxy).await;
-    scrape.assert(&[
+    let ended = [
         ("pilotlight_requests_total{app=\"app\",status=\"2xx\"}", 1.0),
+        ("pilotlight_request_duration_seconds_count{app=\"app\"}", 1.0),
+    ];
+    let scrape = wait_for_samples(&proxy, &ended).await;
+    scrape.assert(&[
         ("pilotlight_hold_duration_seconds_count{app=\"app\"}", 1.0),
         ("pilotlight_hold_duration_seconds_bucket{app=\"app\",le=\"0.25\"}", 0.0),
         ("pilotlight_request_duration_seconds_bucket{app=\"app\",le=\"0.25\"}", 0.0),
@@ -45,6 +51,7 @@ async fn cold_warm_and_out_again() {
     for path in ["/id", "/status?code=302", "/nothing", "/status?code=503", "/bytes?n=100000"] {
         connection.send(Call::get(address, path)).await.unwrap();
     }
+    proxy.reload(&yaml::app(&env, &keys("300ms")));
     wait_for_sample(&proxy, READY, 0.0).await;
     let scrape = wait_for_sample(&proxy, "pilotlight_decisions_total{app=\"app\",kind=\"zero\"}", 1.0).await;
     scrape.assert_sound();
@@ -97,11 +104,12 @@ async fn who_asks_for_openmetrics_gets_it() {
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     assert_eq!(answer.header("content-type"), kind);
     assert!(answer.text().ends_with("# EOF\n"), "{}", answer.text());
-    let held = tokio::spawn(Call::get(proxy.address(), "/sleep?ms=300").send());
+    let held = tokio::spawn(Call::get(proxy.address(), &proxy.until("seen")).send());
     wait_for_async("it is in flight", || async {
         let scrape = Scrape::of(&proxy).await;
         (scrape.get("pilotlight_requests_in_flight{app=\"app\"}") == Some(1.0)).then_some(())
     })
     .await;
+    proxy.tell("seen");
     assert_eq!(held.await.unwrap().unwrap().status, 200);
 }

@@ -2,7 +2,7 @@
 
 use crate::proxy;
 use crate::support::http::{Call, get, raw};
-use crate::support::metrics::{Scrape, wait_for_sample};
+use crate::support::metrics::{Scrape, wait_for_sample, wait_for_samples};
 use crate::support::proxy::Setup;
 use crate::support::wait::{LIMIT, wait_for_async, wait_until};
 use crate::support::wire::Wire;
@@ -42,7 +42,15 @@ async fn every_refusal_has_its_row() {
     assert!(raw(address, two_hosts, LIMIT).await.starts_with("HTTP/1.1 400 "));
     assert_eq!(get(address, "/.pilotlight/health").await.status, 200);
 
-    let scrape = Scrape::of(&proxy).await;
+    for (app, _) in rows {
+        let count = format!("pilotlight_request_duration_seconds_count{{app=\"{app}\"}}");
+        wait_for_sample(&proxy, &count, 1.0).await;
+    }
+    let of_none = [
+        ("pilotlight_requests_total{app=\"\",status=\"4xx\"}", 3.0),
+        ("pilotlight_requests_total{app=\"\",status=\"2xx\"}", 1.0),
+    ];
+    let scrape = wait_for_samples(&proxy, &of_none).await;
     scrape.assert_sound();
     for (app, reason) in rows {
         scrape.assert(&[
@@ -54,8 +62,6 @@ async fn every_refusal_has_its_row() {
     scrape.assert(&[
         ("pilotlight_requests_rejected_total{app=\"\",reason=\"no-route\"}", 2.0),
         ("pilotlight_requests_rejected_total{app=\"\",reason=\"bad-request\"}", 1.0),
-        ("pilotlight_requests_total{app=\"\",status=\"4xx\"}", 3.0),
-        ("pilotlight_requests_total{app=\"\",status=\"2xx\"}", 1.0),
         ("pilotlight_hold_duration_seconds_count{app=\"full\"}", 0.0),
         ("pilotlight_hold_duration_seconds_count{app=\"late\"}", 1.0),
     ]);
@@ -72,11 +78,13 @@ async fn what_no_app_has_to_do_with_has_an_empty_app() {
     assert!(Call::get(address, "/x").host("nobody.test").send().await.is_err(), "it is hung up on");
     let down = Call::get(address, "/x").host("gone.test").send().await.unwrap();
     assert_eq!(down.reason(), "upstream-down");
-    let scrape = Scrape::of(&proxy).await;
-    scrape.assert_sound();
-    scrape.assert(&[
+    let of_none = [
         ("pilotlight_requests_total{app=\"\",status=\"3xx\"}", 1.0),
         ("pilotlight_requests_total{app=\"\",status=\"none\"}", 1.0),
+    ];
+    let scrape = wait_for_samples(&proxy, &of_none).await;
+    scrape.assert_sound();
+    scrape.assert(&[
         ("pilotlight_requests_rejected_total{app=\"\",reason=\"no-route\"}", 1.0),
         ("pilotlight_requests_rejected_total{app=\"gone\",reason=\"upstream-down\"}", 1.0),
     ]);
@@ -86,6 +94,7 @@ const NONE: &str = "pilotlight_requests_total{app=\"app\",status=\"none\"}";
 const OK: &str = "pilotlight_requests_total{app=\"app\",status=\"2xx\"}";
 const LEFT: &str = "pilotlight_responses_aborted_total{app=\"app\",by=\"client\"}";
 const BROKE: &str = "pilotlight_responses_aborted_total{app=\"app\",by=\"replica\"}";
+const ENDED: &str = "pilotlight_request_duration_seconds_count{app=\"app\"}";
 
 #[tokio::test]
 async fn a_client_that_leaves_while_it_is_held_has_no_status() {
@@ -114,9 +123,8 @@ async fn a_client_that_leaves_while_the_app_thinks_or_in_its_upload_has_no_statu
     let upload = Wire::sent(proxy.address(), head).await;
     wait_until("the app has it", || proxy.report().count("start") == 3).await;
     upload.reset();
-    let scrape = wait_for_sample(&proxy, "pilotlight_request_duration_seconds_count{app=\"app\"}", 3.0).await;
+    let scrape = wait_for_samples(&proxy, &[(ENDED, 3.0), (NONE, 2.0)]).await;
     scrape.assert(&[
-        (NONE, 2.0),
         (OK, 1.0),
         (LEFT, 0.0),
         (BROKE, 0.0),
@@ -134,12 +142,10 @@ async fn an_answer_without_its_last_byte_is_counted_by_who_broke_it_off() {
     assert!(wire.chunk().await.is_some());
     assert_eq!(Scrape::of(&proxy).await.get(OK), Some(0.0), "it has not ended");
     drop(wire);
-    let scrape = wait_for_sample(&proxy, LEFT, 1.0).await;
-    scrape.assert(&[(OK, 1.0), (BROKE, 0.0)]);
+    wait_for_samples(&proxy, &[(LEFT, 1.0), (OK, 1.0)]).await.assert(&[(BROKE, 0.0)]);
 
     assert!(Call::get(address, "/die-mid-body?n=8192").send().await.is_err());
-    let scrape = wait_for_sample(&proxy, BROKE, 1.0).await;
-    scrape.assert(&[(OK, 2.0), (LEFT, 1.0), ("pilotlight_request_duration_seconds_count{app=\"app\"}", 2.0)]);
+    wait_for_samples(&proxy, &[(BROKE, 1.0), (OK, 2.0), (ENDED, 2.0)]).await.assert(&[(LEFT, 1.0)]);
     let log = proxy.log();
     let line = log.lines().find(|line| line.contains("an answer broke off half-way"));
     assert!(line.is_some_and(|line| line.contains("WARN") && line.contains("app=\"app\"")), "{line:?}");
@@ -149,7 +155,7 @@ async fn an_answer_without_its_last_byte_is_counted_by_who_broke_it_off() {
     {
         assert_eq!(whole.send().await.unwrap().status, 200);
     }
-    Scrape::of(&proxy).await.assert(&[(OK, 4.0), (LEFT, 1.0), (BROKE, 1.0), (NONE, 0.0)]);
+    wait_for_sample(&proxy, OK, 4.0).await.assert(&[(LEFT, 1.0), (BROKE, 1.0), (NONE, 0.0)]);
 }
 
 #[tokio::test]
@@ -160,11 +166,11 @@ async fn a_switch_is_counted_when_it_is_made() {
     assert!(wire.head().await.starts_with("HTTP/1.1 101 "));
     let open = [
         ("pilotlight_requests_total{app=\"app\",status=\"1xx\"}", 1.0),
-        ("pilotlight_request_duration_seconds_count{app=\"app\"}", 1.0),
+        (ENDED, 1.0),
         ("pilotlight_requests_in_flight{app=\"app\"}", 1.0),
         (LEFT, 0.0),
     ];
-    Scrape::of(&proxy).await.assert(&open);
+    wait_for_samples(&proxy, &open[..2]).await.assert(&open[2..]);
     wait_for_sample(&proxy, "pilotlight_connections_open", 1.0).await;
     wire.send("x").await;
     assert_eq!(wire.take(1).await, b"x");

@@ -59,8 +59,8 @@ async fn the_admin_api_tells_what_there_is() {
 
 #[tokio::test]
 async fn what_waits_and_what_runs_is_seen() {
-    let proxy = proxy(&[("START_DELAY_MS", "700")], "").await;
-    let call = tokio::spawn(Call::get(proxy.address(), "/sleep?ms=700").send());
+    let proxy = proxy(&[("START_WHEN", "{report}/go")], "").await;
+    let call = tokio::spawn(Call::get(proxy.address(), &proxy.until("seen")).send());
     let seen = |key: &'static str| {
         wait_for_async(format!("one {key}"), {
             let proxy = &proxy;
@@ -69,7 +69,9 @@ async fn what_waits_and_what_runs_is_seen() {
     };
     seen("held").await;
     seen("starting").await;
+    proxy.tell("go");
     seen("in_flight").await;
+    proxy.tell("seen");
     assert_eq!(call.await.unwrap().unwrap().status, 200);
 }
 

@@ -47,12 +47,13 @@ async fn an_app_that_is_removed_finishes_what_it_has() {
     let one: (&str, yaml::Env<'_>, &str) = ("one", &[], "host: one.test");
     let two: (&str, yaml::Env<'_>, &str) = ("two", &[], "host: two.test");
     let proxy = Setup::process(&yaml::apps(&[one, two])).start().await;
-    let open = tokio::spawn(Call::get(proxy.address(), "/sleep?ms=2000").host("one.test").send());
+    let open = tokio::spawn(Call::get(proxy.address(), &proxy.until("seen")).host("one.test").send());
     wait_until("it is open", || proxy.report().count("start") == 1).await;
     proxy.reload(&yaml::apps(&[two]));
     apps(&proxy, 1).await;
     let leaving = proxy.app("one").await;
     assert_eq!((&leaving["retiring"], &leaving["in_flight"]), (&true.into(), &1.into()), "it is still shown");
+    proxy.tell("seen");
     assert_eq!(open.await.unwrap().unwrap().status, 200);
     wait_until("its replica is stopped", || proxy.report().count("sigterm") == 1).await;
     assert_eq!(proxy.report().open_at_sigterm(), 0, "not before it was done");

@@ -16,12 +16,10 @@ use crate::support::yaml;
 async fn what_runs_is_finished_and_nothing_new_is_taken() {
     let mut proxy = proxy(&[], "").await;
     let address = proxy.address();
-    let running = tokio::spawn(Call::get(address, "/sleep?ms=1500").send());
-    let mut stream =
-        Wire::sent(address, "GET /stream?chunks=15&every_ms=100 HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    let running = tokio::spawn(Call::get(address, &proxy.until("stopping")).send());
+    let mut stream = Wire::echo(address, "a").await;
     let mut idle = Wire::sent(address, "GET /id HTTP/1.1\r\nHost: a\r\n\r\n").await;
     assert_eq!(idle.reply().await.status(), 200);
-    stream.head().await;
     wait_for_async("both run", || async { (proxy.only_app().await["in_flight"] == 2).then_some(()) }).await;
     proxy.signal(Signal::TERM);
     wait_for_async("nothing new is taken", || async {
@@ -29,12 +27,10 @@ async fn what_runs_is_finished_and_nothing_new_is_taken() {
     })
     .await;
     assert!(idle.is_cut().await, "a connection without a request is closed");
+    proxy.tell("stopping");
     assert_eq!(running.await.unwrap().unwrap().status, 200);
-    let mut pieces = 0;
-    while stream.chunk().await.is_some() {
-        pieces += 1;
-    }
-    assert_eq!(pieces, 15);
+    stream.assert_echoes("still there").await;
+    stream.assert_ends().await;
     assert_eq!(proxy.ended().await.code(), Some(0));
     assert_eq!(proxy.report().count("abort"), 0);
 }

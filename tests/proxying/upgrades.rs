@@ -73,7 +73,7 @@ async fn assert_ended(proxy: &Proxy, why: &str, count: f64) {
 #[tokio::test]
 async fn a_silent_websocket_is_closed_where_that_is_asked_for() {
     let proxy = proxy(&[], "websocket: {idle_timeout: 300ms}").await;
-    let mut socket = open(&proxy).await;
+    let mut socket = websocket::open(&proxy).await;
     socket.send(Message::Ping("anybody?".into())).await.unwrap();
     assert_eq!(last_words(socket).await, "idle_timeout");
     assert_ended(&proxy, "idle_timeout", 1.0).await;
@@ -121,7 +121,7 @@ async fn a_websocket_is_one_by_what_the_app_answers() {
 #[tokio::test]
 async fn an_old_websocket_is_closed_where_that_is_asked_for() {
     let proxy = proxy(&[], "websocket: {max_age: 300ms}").await;
-    let sockets = [open(&proxy).await, open(&proxy).await];
+    let sockets = [websocket::open(&proxy).await, websocket::open(&proxy).await];
     for socket in sockets {
         assert_eq!(last_words(socket).await, "max_age");
     }

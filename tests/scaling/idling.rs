@@ -11,6 +11,7 @@ use tokio_tungstenite::tungstenite::Message;
 
 use crate::support::http::{Answer, Call, Failure, get};
 use crate::support::proxy::Proxy;
+use crate::support::wait::wait_until;
 use crate::support::websocket::{self, assert_echoes};
 use crate::{proxy, shown};
 
@@ -28,12 +29,15 @@ async fn assert_busy(proxy: &Proxy) {
     }
 }
 
-/// Goes out now, and not before: the replica that served was there all the time.
+/// Goes out now, and not before: the replica that served was there until the only request had ended.
 async fn assert_goes_out(proxy: &Proxy) {
-    let report = proxy.report();
-    assert_eq!((report.replicas().len(), report.count("sigterm")), (1, 0), "it ran through");
     proxy.ready(0).await;
-    assert_eq!(proxy.report().open_at_sigterm(), 0);
+    wait_until("its replica is told to end", || proxy.report().count("sigterm") == 1).await;
+    let report = proxy.report();
+    let at = |name: &str| report.events(name)[0]["at_ms"].as_i64().expect("events have a time");
+    assert_eq!((report.replicas().len(), report.count("finish")), (1, 1), "it ran through");
+    assert!(at("finish") <= at("sigterm"), "{} > {}", at("finish"), at("sigterm"));
+    assert_eq!(report.open_at_sigterm(), 0);
 }
 
 #[tokio::test]
@@ -79,10 +83,10 @@ async fn websockets_that_do_not_count_have_their_places() {
 #[tokio::test]
 async fn a_long_download_is_not_idle() {
     let proxy = soon_idle().await;
-    let response = Call::get(proxy.address(), "/stream?chunks=4&every_ms=1000&size=10").open().await.unwrap();
+    let response = Call::get(proxy.address(), "/stream?chunks=6&every_ms=1000&size=10").open().await.unwrap();
     sleep(LONG).await;
     assert_busy(&proxy).await;
-    assert_eq!(Answer::read(response).await.unwrap().body.len(), 40);
+    assert_eq!(Answer::read(response).await.unwrap().body.len(), 60);
     assert_goes_out(&proxy).await;
 }
 

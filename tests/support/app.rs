@@ -36,6 +36,11 @@ fn build() -> PathBuf {
     binary
 }
 
+/// A path that the test app answers once this file is there.
+pub(crate) fn until(file: &Path) -> String {
+    format!("/sleep?until={}", file.display())
+}
+
 /// What replicas wrote to the file or folder that `REPORT` named.
 pub(crate) struct Report(Vec<Value>);
 

@@ -79,9 +79,16 @@ impl Scrape {
 
 /// Waits until a sample has a value, and gives that scrape.
 pub(crate) async fn wait_for_sample(proxy: &Proxy, series: &str, value: f64) -> Scrape {
-    wait_for_async(format!("{series} is {value}"), || async {
+    wait_for_samples(proxy, &[(series, value)]).await
+}
+
+/// The same for several at once. An exchange is counted once its last byte has been written, and its client may have
+/// read that before.
+pub(crate) async fn wait_for_samples(proxy: &Proxy, samples: &[(&str, f64)]) -> Scrape {
+    let wanted: Vec<_> = samples.iter().map(|(series, value)| format!("{series} is {value}")).collect();
+    wait_for_async(wanted.join(", "), || async {
         let scrape = Scrape::of(proxy).await;
-        (scrape.get(series) == Some(value)).then_some(scrape)
+        samples.iter().all(|(series, value)| scrape.get(series) == Some(*value)).then_some(scrape)
     })
     .await
 }

@@ -270,6 +270,17 @@ impl Proxy {
         self.setup.report_dir()
     }
 
+    /// Gives its replicas a word: those whose `START_WHEN` is `{report}/WORD` listen from then on, and requests for
+    /// [`until`](Self::until) are answered. For processes, which see the folder.
+    pub(crate) fn tell(&self, word: &str) {
+        fs::write(self.report_dir().join(word), "").expect("the folder can be written");
+    }
+
+    /// A path that is answered once [`tell`](Self::tell) has given this word.
+    pub(crate) fn until(&self, word: &str) -> String {
+        app::until(&self.report_dir().join(word))
+    }
+
     /// Sends a signal.
     pub(crate) fn signal(&self, signal: Signal) {
         kill_process(self.pid(), signal).expect("it runs");

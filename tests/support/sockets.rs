@@ -10,10 +10,19 @@ const ESTABLISHED: &str = "01";
 
 /// How many connections there are, or lately were, to the replica that listened first.
 pub(crate) fn to_first_replica(report: &Report) -> usize {
+    rows_to_first_replica(report).len()
+}
+
+/// How many of them neither end has closed.
+pub(crate) fn open_to_first_replica(report: &Report) -> usize {
+    rows_to_first_replica(report).iter().filter(|row| row[3] == ESTABLISHED).count()
+}
+
+fn rows_to_first_replica(report: &Report) -> Vec<Vec<String>> {
     let listening = report.events("listening");
     let port = listening[0]["port"].as_u64().expect("it says where it listens");
     let port = format!(":{port:04X}");
-    rows().iter().filter(|row| row.get(2).is_some_and(|it| it.ends_with(&port))).count()
+    rows().into_iter().filter(|row| row.get(2).is_some_and(|it| it.ends_with(&port))).collect()
 }
 
 /// Which timer runs at one end of a connection: `02` is the one for silence, `00` is none.

@@ -64,6 +64,29 @@ impl Wire {
         wire
     }
 
+    /// A new connection with a request for this host whose answer has begun, and lasts until it is told to end: the
+    /// test app gives back what it is sent.
+    pub(crate) async fn echo(address: SocketAddr, host: &str) -> Self {
+        let ask = format!("POST /echo HTTP/1.1\r\nHost: {host}\r\nTransfer-Encoding: chunked\r\n\r\n");
+        let mut wire = Self::sent(address, format!("{ask}5\r\nfirst\r\n")).await;
+        let head = wire.head().await;
+        assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+        assert_eq!(wire.chunk().await.as_deref(), Some(&b"first"[..]));
+        wire
+    }
+
+    /// Sends a piece to the echo, and panics unless it comes back.
+    pub(crate) async fn assert_echoes(&mut self, piece: &str) {
+        self.send(format!("{:x}\r\n{piece}\r\n", piece.len())).await;
+        assert_eq!(self.chunk().await.as_deref(), Some(piece.as_bytes()));
+    }
+
+    /// Tells the echo to end, and panics unless its answer ends, too.
+    pub(crate) async fn assert_ends(&mut self) {
+        self.send("0\r\n\r\n").await;
+        assert_eq!(self.chunk().await, None);
+    }
+
     /// This side's address.
     pub(crate) fn local(&self) -> SocketAddr {
         self.stream.local_addr().expect("the connection stands")

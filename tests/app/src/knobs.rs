@@ -15,6 +15,8 @@ pub(crate) struct Knobs {
     pub(crate) place: Place,
     /// `START_DELAY_MS`: before listening.
     pub(crate) start_delay: Duration,
+    /// `START_WHEN`: listens only once this file is there, too.
+    pub(crate) start_when: Option<PathBuf>,
     /// `EXIT_AFTER_MS`: ends with code 3 so long after its start.
     pub(crate) exit_after: Option<Duration>,
     /// `EXIT_AT_ONCE`: ends with this code before doing anything.
@@ -27,10 +29,12 @@ pub(crate) struct Knobs {
     pub(crate) single: bool,
     /// `BACKLOG`: how many connections may wait to be accepted; the kernel lets one more in.
     pub(crate) backlog: u32,
-    /// `KEEP_ALIVE_MS`: closes a connection that has been idle for so long.
+    /// `KEEP_ALIVE_MS`: closes a connection that has been idle for so long since its last request.
     pub(crate) keep_alive: Option<Duration>,
     /// `READY_AFTER_MS`: `/healthz` answers 503 until so long after the start.
     pub(crate) ready_after: Duration,
+    /// `READY_WHEN`: and until this file is there.
+    pub(crate) ready_when: Option<PathBuf>,
     /// What is spoken on a connection.
     pub(crate) manner: Manner,
     /// `REPORT`: a file, or a folder in which to make one.
@@ -79,6 +83,7 @@ impl Knobs {
                 (port, _) => Place::Port(port.or_else(|| number("PORT")).unwrap_or(8080)),
             },
             start_delay: millis("START_DELAY_MS").unwrap_or_default(),
+            start_when: text("START_WHEN").map(PathBuf::from),
             exit_after: millis("EXIT_AFTER_MS"),
             exit_at_once: number("EXIT_AT_ONCE"),
             never_listen: flag("NEVER_LISTEN"),
@@ -87,6 +92,7 @@ impl Knobs {
             backlog: number("BACKLOG").unwrap_or(BACKLOG),
             keep_alive: millis("KEEP_ALIVE_MS"),
             ready_after: millis("READY_AFTER_MS").unwrap_or_default(),
+            ready_when: text("READY_WHEN").map(PathBuf::from),
             manner,
             report: text("REPORT").map(PathBuf::from),
         }

@@ -8,6 +8,7 @@ mod knobs;
 mod raw;
 mod routes;
 mod serve;
+mod told;
 mod upgrade;
 
 use std::process::ExitCode;

@@ -17,6 +17,8 @@ const NONSENSE: &[u8] = b"THIS/IS no http\r\n\x00\x01\x02 at all\r\n\r\n";
 /// A connection that can be spoiled.
 pub(crate) struct Wire {
     stream: Stream,
+    /// What was read before anybody asked for it.
+    early: Option<u8>,
     spoilt: Arc<AtomicBool>,
 }
 
@@ -24,7 +26,14 @@ impl Wire {
     /// The connection, and the switch that makes its next write nonsense and its last.
     pub(crate) fn new(stream: Stream) -> (Self, Arc<AtomicBool>) {
         let spoilt = Arc::new(AtomicBool::new(false));
-        (Self { stream, spoilt: Arc::clone(&spoilt) }, spoilt)
+        (Self { stream, early: None, spoilt: Arc::clone(&spoilt) }, spoilt)
+    }
+
+    /// Waits for the client's first byte, which whoever reads then finds as if it had just come. Says whether there is
+    /// one.
+    pub(crate) async fn begins(&mut self) -> bool {
+        self.early = self.stream.read_u8().await.ok();
+        self.early.is_some()
     }
 }
 
@@ -34,6 +43,10 @@ impl AsyncRead for Wire {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if let Some(byte) = self.early.take() {
+            buffer.put_slice(&[byte]);
+            return Poll::Ready(Ok(()));
+        }
         Pin::new(&mut self.stream).poll_read(cx, buffer)
     }
 }

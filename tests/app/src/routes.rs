@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::io;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,6 +20,8 @@ use tokio::net::TcpStream;
 
 use crate::bodies::{AnyBody, Broken, Tracked, Zeros, paced, whole};
 use crate::journal::Journal;
+use crate::knobs::Knobs;
+use crate::told;
 use crate::upgrade::{self, Kind};
 
 /// What `/hold-memory?mb=N` holds, in place of what it held before.
@@ -28,14 +31,21 @@ static HELD: Mutex<Vec<u8>> = Mutex::new(Vec::new());
 #[derive(Clone)]
 pub(crate) struct Routes {
     /// Where events go.
-    pub(crate) journal: Arc<Journal>,
+    journal: Arc<Journal>,
     /// When `/healthz` begins to answer 200.
-    pub(crate) ready_after: Duration,
+    ready_after: Duration,
+    /// And what must be there by then.
+    ready_when: Option<PathBuf>,
     /// Makes the connection's next write nonsense.
-    pub(crate) spoil: Arc<AtomicBool>,
+    spoil: Arc<AtomicBool>,
 }
 
 impl Routes {
+    /// Those of a connection, which `spoil` spoils.
+    pub(crate) fn new(journal: Arc<Journal>, knobs: &Knobs, spoil: Arc<AtomicBool>) -> Self {
+        Self { journal, ready_after: knobs.ready_after, ready_when: knobs.ready_when.clone(), spoil }
+    }
+
     /// Answers one request.
     pub(crate) async fn answer(self, request: Request<Incoming>) -> Result<Response<AnyBody>, Infallible> {
         // What the proxy and the tests ask about the app is no part of what it counts.
@@ -61,8 +71,9 @@ impl Routes {
     }
 
     fn health(&self) -> Response<AnyBody> {
-        let ready =
+        let old_enough =
             u128::try_from(self.journal.age_ms()).is_ok_and(|age| age >= self.ready_after.as_millis());
+        let ready = old_enough && self.ready_when.as_deref().is_none_or(Path::exists);
         status(if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, "")
     }
 
@@ -74,6 +85,9 @@ impl Routes {
             "/id" => Response::new(whole(self.journal.replica().to_owned())),
             "/sleep" => {
                 tokio::time::sleep(query.millis("ms", 0)).await;
+                if let Some(file) = query.file("until") {
+                    told::by(file).await;
+                }
                 Response::new(whole("slept\n"))
             }
             "/echo" => echo(request),
@@ -198,7 +212,7 @@ fn json_answer(value: &Value) -> Response<AnyBody> {
     response
 }
 
-/// What follows the question mark: names and numbers, nothing that needs decoding.
+/// What follows the question mark: names, numbers and files, nothing that needs decoding.
 struct Query(HashMap<String, String>);
 
 impl Query {
@@ -210,6 +224,10 @@ impl Query {
 
     fn get<T: FromStr>(&self, name: &str, default: T) -> T {
         self.0.get(name).and_then(|value| value.parse().ok()).unwrap_or(default)
+    }
+
+    fn file(&self, name: &str) -> Option<&Path> {
+        self.0.get(name).map(Path::new)
     }
 
     /// What an answer is to have.

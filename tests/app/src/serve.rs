@@ -20,6 +20,7 @@ use crate::journal::Journal;
 use crate::knobs::{Knobs, Manner};
 use crate::raw::{self, Wire};
 use crate::routes::Routes;
+use crate::told;
 
 /// Serves until SIGTERM, or until the environment says to end.
 pub(crate) async fn run(knobs: Knobs, journal: Arc<Journal>) -> ExitCode {
@@ -54,7 +55,7 @@ pub(crate) async fn run(knobs: Knobs, journal: Arc<Journal>) -> ExitCode {
 /// From the start to the last answer; returns only because of a drain or an error.
 async fn live(knobs: &Knobs, journal: &Arc<Journal>, draining: watch::Receiver<bool>) -> io::Result<()> {
     tokio::select! {
-        () = sleep(knobs.start_delay) => {}
+        () = held_back(knobs) => {}
         () = drained(draining.clone()) => return Ok(()),
     }
     if knobs.never_listen {
@@ -94,12 +95,20 @@ async fn converse(stream: Stream, knobs: Knobs, journal: Arc<Journal>, draining:
 }
 
 async fn http(stream: Stream, knobs: &Knobs, journal: Arc<Journal>, draining: watch::Receiver<bool>) {
-    let (wire, spoil) = Wire::new(stream);
-    let routes = Routes { journal, ready_after: knobs.ready_after, spoil };
+    let (mut wire, spoil) = Wire::new(stream);
+    let routes = Routes::new(journal, knobs, spoil);
     let mut builder = http1::Builder::new();
     if let Some(idle) = knobs.keep_alive {
-        // hyper's limit for a head begins where the connection falls idle.
+        // hyper's limit for a head begins where the connection falls idle, and on a new one at once: there it is to
+        // begin with the first byte.
         builder.timer(TokioTimer::new()).header_read_timeout(idle);
+        let begins = tokio::select! {
+            begins = wire.begins() => begins,
+            () = drained(draining.clone()) => false,
+        };
+        if !begins {
+            return;
+        }
     }
     let service = service_fn(move |request| routes.clone().answer(request));
     let mut connection = pin!(builder.serve_connection(TokioIo::new(wire), service).with_upgrades());
@@ -115,7 +124,7 @@ async fn http(stream: Stream, knobs: &Knobs, journal: Arc<Journal>, draining: wa
 
 async fn http2(stream: Stream, knobs: &Knobs, journal: Arc<Journal>, draining: watch::Receiver<bool>) {
     let (wire, spoil) = Wire::new(stream);
-    let routes = Routes { journal, ready_after: knobs.ready_after, spoil };
+    let routes = Routes::new(journal, knobs, spoil);
     let service = service_fn(move |request| routes.clone().answer(request));
     let builder = http2::Builder::new(TokioExecutor::new());
     let mut connection = pin!(builder.serve_connection(TokioIo::new(wire), service));
@@ -132,6 +141,14 @@ async fn unless_drained(conversation: impl Future<Output = ()>, draining: watch:
     tokio::select! {
         () = conversation => {}
         () = drained(draining) => {}
+    }
+}
+
+/// Resolves when it may listen.
+async fn held_back(knobs: &Knobs) {
+    sleep(knobs.start_delay).await;
+    if let Some(file) = &knobs.start_when {
+        told::by(file).await;
     }
 }
 
