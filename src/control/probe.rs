@@ -31,7 +31,7 @@ pub enum NotReady {
     TimedOut {
         /// `health.start_timeout`.
         after: Duration,
-        /// What the last attempt met with, or what is known by now of where it listens instead.
+        /// What the last attempt that was not cut short met with, or what is known by now of where it listens instead.
         last: String,
     },
 }
@@ -66,13 +66,15 @@ pub async fn until_ready(
     let started = Instant::now();
     let deadline = started + health.start_timeout;
     let mut look_at = started + LOOK;
+    let mut last = "no answer".to_owned();
     loop {
         let tried = tokio::time::timeout_at(deadline, runtime.reach(endpoint, health, proof)).await;
-        let last = match tried {
+        match tried {
             Ok(Ok(())) => return Ok(unseen),
-            Ok(Err(unreached)) => unreached.why,
-            Err(_elapsed) => "no answer".to_owned(),
-        };
+            Ok(Err(unreached)) => last = unreached.why,
+            // Cut short: what was said before tells more.
+            Err(_elapsed) => {}
+        }
         let failed = Instant::now();
         let pause = ((failed - started) / PAUSE_PART).clamp(SHORTEST_PAUSE, LONGEST_PAUSE);
         let next = (failed + pause).min(deadline);
@@ -152,4 +154,30 @@ pub enum StartError {
     /// It was started, in vain.
     #[error(transparent)]
     NotReady(#[from] NotReady),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::spec::Probe;
+    use crate::runtime::Address;
+    use crate::runtime::scripted::Scripted;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_attempt_that_is_cut_short_hides_no_reason() {
+        let runtime = Scripted::new(1);
+        // It is not long enough for a look at whether it runs.
+        runtime.world().answering = Duration::from_millis(400);
+        let endpoint = Endpoint { address: Address::Tcp(([127, 0, 0, 1], 1).into()) };
+        let (interval, timeout, start_timeout) =
+            (Duration::from_secs(10), Duration::from_secs(5), Duration::from_millis(700));
+        let health =
+            HealthSpec { http2: false, path: None, probe: Probe::Path, interval, timeout, start_timeout };
+        let id = ReplicaId("a".to_owned());
+        let tried = Tried { id: &id, endpoint: &endpoint, health: &health, proof: Proof::Connection };
+        let Err(NotReady::TimedOut { last, .. }) = until_ready(&runtime, tried, &Notify::new()).await else {
+            panic!("nobody is there")
+        };
+        assert_eq!(last, "nothing listens");
+    }
 }

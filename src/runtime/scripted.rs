@@ -49,6 +49,8 @@ pub(crate) struct World {
     pub(crate) needs: Option<(&'static str, &'static str)>,
     /// When replicas take connections.
     pub(crate) accepts: Accepts,
+    /// How long it takes to find out whether one does.
+    pub(crate) answering: Duration,
     /// How often it was to give up what it keeps in memory.
     pub(crate) gave_way: u32,
     /// An app of which there are never two.
@@ -127,6 +129,7 @@ impl Scripted {
             slowest: Duration::from_millis(400),
             boot: None,
             preparing: Duration::ZERO,
+            answering: Duration::ZERO,
             failing_starts: 0,
             failing_stops: 0,
             unreachable: false,
@@ -545,7 +548,11 @@ impl Runtime for Scripted {
         health: &'a HealthSpec,
         proof: Proof,
     ) -> BoxFuture<'a, Result<(), Unreached>> {
+        let answering = self.world().answering;
         Box::pin(async move {
+            if !answering.is_zero() {
+                tokio::time::sleep(answering).await;
+            }
             let world = self.world();
             let now = tokio::time::Instant::now();
             match world.replicas.get(&port(&endpoint.address)) {
