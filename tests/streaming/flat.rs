@@ -10,11 +10,11 @@ use crate::{Speaks, proxy};
 const WARM: u64 = 64 << 20;
 
 /// For what goes through the most.
-const LONG: u64 = 2_000_000_000;
+const LONG: u64 = 10_000_000_000;
 
 const SHORT: u64 = 1_000_000_000;
 
-/// In KiB: less than a hundredth of any of these streams.
+/// In KiB. Any share of a stream that is kept is far more.
 const BOUND: u64 = 8 << 10;
 
 async fn stays_flat(speaks: Speaks, way: Way, length: u64) {
