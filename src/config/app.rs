@@ -16,7 +16,7 @@ use super::spec::{
     AppSpec, HealthSpec, HoldSpec, HostPattern, ListenAddress, Probe, Protocol, RateSpec, Resources,
     RouteSpec, RuntimeKind, Source, WebSocketSpec, Workload,
 };
-use super::value::{Int, Many, Number, Size, Time, Word};
+use super::value::{Any, Int, Many, Number, Size, Time, Word};
 use super::{autoscale, boost, needs, socket, upstream, volume};
 
 /// What the apps before have taken.
@@ -258,7 +258,7 @@ fn name(entry: &AppEntry, names: &mut HashMap<String, Option<Span>>, reader: &mu
 }
 
 /// Their order in the file means nothing.
-fn networks(file: Slot<Many<Word>>) -> Vec<String> {
+fn networks(file: Slot<Any<Word>>) -> Vec<String> {
     let names: BTreeSet<_> = file.or(Many(Vec::new())).0.into_iter().map(|(Word(name), _)| name).collect();
     names.into_iter().collect()
 }

@@ -21,7 +21,7 @@ use super::spec::{
 };
 use super::suggest::{KeyDoc, Section};
 use super::table::{Table, table};
-use super::value::{HostPath, Int, LARGEST, Many, Memory, Number, Size, SocketPath, Time, Word};
+use super::value::{Any, HostPath, Int, LARGEST, Many, Memory, Number, Size, SocketPath, Time, Word};
 
 /// The longest time that any key takes, in milliseconds: a day.
 const DAY: u64 = 86_400_000;
@@ -94,11 +94,11 @@ table! {
              G3 8/24G and 2, G4 16/56G and 4; instead of `resources`";
         resources: ResourcesFile, "", "Size of a replica by number, see below; instead of `instance`";
         env: EnvMap, "`{}`", "Environment variables; they win over `env_file`";
-        env_file: Many<EnvFile>, "none", "File of `NAME=value` lines, or a list; the later one wins";
-        volumes: Many<Volume>, "none",
+        env_file: Any<EnvFile>, "none", "File of `NAME=value` lines, or a list; the later one wins";
+        volumes: Any<Volume>, "none",
             "Mounts: `name:/path`, `/host/path:/path`, `./beside:/path`, with `:ro` for read-only. \
              Paths of the host only where `docker.allow` names them or a folder above";
-        networks: Many<Word>, "none", "Docker networks that replicas join beside the proxy's; they must exist";
+        networks: Any<Word>, "none", "Docker networks that replicas join beside the proxy's; they must exist";
         disk_size: Size<{ 1 << 20 }, LARGEST>, "none",
             "A workspace that stays, at `/data/workspace` (`JCLOUD_WORKSPACE` says where), shared by all replicas and \
              kept when the app goes; the size is not enforced";
@@ -127,10 +127,10 @@ table! {
         drain_timeout: AnyTime, "`30s`", "How long a deploy, a removal or a shutdown waits for open requests";
         stop_grace: AnyTime, "`10s`", "Between SIGTERM and SIGKILL";
         boost: BoostFile, "", "Cores for a replica that starts, see below";
-        needs: Many<Word>, "none",
+        needs: Any<Word>, "none",
             "Other apps of this file, of which each has a replica that is ready before one of this app starts, and stays until \
              this app is out. Replicas find them by name (`db:5432`) on the proxy's network. Such an app may be without \
-             `host` and `path`: nobody reaches it from outside then";
+             `host` and `path`: nobody reaches it from outside then. `[]` for none, whatever `defaults` say";
         autoscale: AutoscaleFile, "", "How many replicas, see below";
         autoscale_min: Int<0, 10_000>, "", "Older spelling of `autoscale.min`";
         autoscale_max: Int<1, 10_000>, "", "Older spelling of `autoscale.max`";

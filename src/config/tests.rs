@@ -280,6 +280,18 @@ apps: {a: {upstream: \"http://[2001:DB8::1]\", path: /}}
 
 /// By name, whatever the letters' case; and what an app removes is not set by a default after all.
 #[test]
+fn an_app_goes_without_what_the_defaults_name() {
+    let apps = read(
+        "defaults: {image: nginx, needs: db, networks: back, volumes: 'data:/data'}\n\
+         apps: {db: {}, web: {path: /web}, alone: {path: /, needs: [], networks: [], volumes: []}}",
+    );
+    let apps = apps.unwrap_or_else(|errors| panic!("{errors}")).apps;
+    let of = |name: &str| apps.iter().find(|app| app.name == name).expect("it is in the file");
+    let counts = |app: &AppSpec| (app.needs.len(), app.workload.networks.len(), app.workload.volumes.len());
+    assert_eq!((counts(of("web")), counts(of("alone"))), ((1, 1, 1), (0, 0, 0)));
+}
+
+#[test]
 fn an_apps_headers_win_over_defaults_name_by_name() {
     let text = "
 defaults:

@@ -274,16 +274,19 @@ pub fn parse_address(text: &str) -> Result<SocketAddr, String> {
     Err(ADDRESS_HELP.to_owned())
 }
 
-/// One value or a list of them, each with its place.
+/// One value or a list of them, each with its place; a list that is empty is a mistake unless it says something.
 #[derive(Debug, Clone)]
-pub(crate) struct Many<T>(pub(crate) Vec<(T, Span)>);
+pub(crate) struct Many<T, const OR_NONE: bool = false>(pub(crate) Vec<(T, Span)>);
 
-impl<T: Value> Value for Many<T> {
+/// The same, where none at all may be meant: that an app goes without what `defaults` say.
+pub(crate) type Any<T> = Many<T, true>;
+
+impl<T: Value, const OR_NONE: bool> Value for Many<T, OR_NONE> {
     fn read(node: &Node, reader: &mut Reader) -> Option<Self> {
         let Kind::List(items) = &node.kind else {
             return T::read(node, reader).map(|value| Self(vec![(value, node.span)]));
         };
-        if items.is_empty() {
+        if items.is_empty() && !OR_NONE {
             reader.mistake(node.span, "the list is empty", "write at least one, or remove the key");
             return None;
         }

@@ -9,7 +9,7 @@ use super::reader::{Reader, normalise, short};
 use super::spec::{Volume, VolumeSource, WORKSPACE};
 use super::table::Value;
 use super::tree::Node;
-use super::value::{Many, text};
+use super::value::{Any, text};
 
 impl Value for Volume {
     fn read(node: &Node, reader: &mut Reader) -> Option<Self> {
@@ -68,7 +68,7 @@ fn is_volume_name(name: &str) -> bool {
 }
 
 /// What several mounts, and the proxy's permission, say together.
-pub(crate) fn check(volumes: &Many<Volume>, allow: Option<&[PathBuf]>, reader: &mut Reader) {
+pub(crate) fn check(volumes: &Any<Volume>, allow: Option<&[PathBuf]>, reader: &mut Reader) {
     for (index, (volume, span)) in volumes.0.iter().enumerate() {
         if let Some((_, first)) = volumes.0[..index].iter().find(|(other, _)| other.target == volume.target) {
             let message = format!("two volumes are mounted at `{}`", volume.target);
@@ -81,7 +81,7 @@ pub(crate) fn check(volumes: &Many<Volume>, allow: Option<&[PathBuf]>, reader: &
 }
 
 /// What `disk_size` means, and what it does not.
-pub(crate) fn check_workspace(key: Span, volumes: Option<&Many<Volume>>, reader: &mut Reader) {
+pub(crate) fn check_workspace(key: Span, volumes: Option<&Any<Volume>>, reader: &mut Reader) {
     let there = volumes.and_then(|volumes| volumes.0.iter().find(|(volume, _)| volume.target == WORKSPACE));
     if let Some((_, span)) = there {
         let message = format!("`disk_size` mounts a volume at `{WORKSPACE}` as well");
