@@ -30,13 +30,14 @@ async fn an_app_that_is_taken_away_leaves_no_series() {
     let before = wait_for_sample(&proxy, "pilotlight_requests_in_flight{app=\"two\"}", 1.0).await;
     assert_eq!(before.series_with("app", "one"), before.series_with("app", "two"));
     proxy.reload(&yaml::apps(&[ONE]));
+    wait_until("it goes", || proxy.log().contains("retiring an app")).await;
+    assert!(Scrape::of(&proxy).await.series_with("app", "two") > 0, "a request is under way there");
+    proxy.tell("gone");
+    assert_eq!(open.await.unwrap().unwrap().status, 200);
     wait_for_async("it is gone", || async {
         (Scrape::of(&proxy).await.series_with("app", "two") == 0).then_some(())
     })
     .await;
-    // What it still has ends, and brings none of them back.
-    proxy.tell("gone");
-    assert_eq!(open.await.unwrap().unwrap().status, 200);
     ask(&proxy, "one.test").await;
     let scrape = wait_for_sample(&proxy, OK, 2.0).await;
     scrape.assert_sound();
