@@ -9,9 +9,9 @@ use support::docker::{
     APP_IMAGE, OwnContainer, OwnImage, OwnNetwork, all_replicas, docker, need_app_image, replicas, try_docker,
 };
 use support::http::get;
-use support::lasting::Lasting;
 use support::proxy::{Proxy, Setup};
 use support::wait::{wait_for_async, wait_until};
+use support::wire::Wire;
 
 /// Waits until no replica is left, running or not.
 async fn out(proxy: &Proxy) {
@@ -70,7 +70,7 @@ async fn a_workspace_is_shared_and_outlives_replicas_and_app() {
     proxy.reload(&web(0));
     out(&proxy).await;
 
-    let open = Lasting::begin(proxy.address()).await;
+    let mut open = Wire::echo(proxy.address(), "localhost").await;
     let third = replicas(&instance).await.remove(0);
     let env = third.at("/Config/Env").as_array().expect("it has variables").clone();
     assert!(env.contains(&"JCLOUD_WORKSPACE=/data/workspace".into()), "{env:?}");
@@ -80,7 +80,7 @@ async fn a_workspace_is_shared_and_outlives_replicas_and_app() {
         found.len() == 3 && seen.iter().all(is_there),
         "what the first two wrote is still there: {found:?}"
     );
-    open.end().await;
+    open.assert_ends().await;
 
     take_out(&proxy);
     out(&proxy).await;
@@ -121,7 +121,7 @@ async fn replicas_join_further_networks() {
         (get(proxy.address(), "/ping").await.status == 200).then_some(())
     })
     .await;
-    let open = Lasting::begin(proxy.address()).await;
+    let mut open = Wire::echo(proxy.address(), "localhost").await;
     let replica = replicas(&proxy.instance()).await.remove(0);
     let on = replica.at("/NetworkSettings/Networks").as_object().expect("it is on networks").clone();
     let own = format!("pilotlight-{}", &proxy.instance()[..8]);
@@ -129,7 +129,7 @@ async fn replicas_join_further_networks() {
     names.sort();
     assert_eq!(names, [own.clone(), further.name.clone()]);
     assert_eq!(replica.at("/HostConfig/NetworkMode"), &own, "requests come over the proxy's own");
-    open.end().await;
+    open.assert_ends().await;
     // A network goes only when nobody is on it any more.
     out(&proxy).await;
 }
@@ -154,12 +154,12 @@ async fn what_is_kept_is_on_all_its_networks_when_it_starts_again() {
     .await;
     let kept = all_replicas(&instance).await.remove(0);
     docker(&["network", "disconnect", &further.name, kept.id()]).await;
-    let open = Lasting::begin(proxy.address()).await;
+    let mut open = Wire::echo(proxy.address(), "localhost").await;
     let again = replicas(&instance).await.remove(0);
     assert_eq!(again.id(), kept.id(), "it is the same one");
     let networks = again.at("/NetworkSettings/Networks").as_object().expect("it is on networks").clone();
     assert!(networks.len() == 2 && networks.contains_key(&further.name), "{networks:?}");
-    open.end().await;
+    open.assert_ends().await;
     out(&proxy).await;
 }
 
@@ -275,7 +275,7 @@ async fn a_deploy_removes_the_image_before_and_no_other() {
 async fn an_app_that_goes_leaves_only_the_image_with_its_tag() {
     let app = Built::named("gone");
     let (proxy, first) = app.first().await;
-    let last = Lasting::begin(proxy.address()).await;
+    let mut last = Wire::echo(proxy.address(), "localhost").await;
     app.deploy(&proxy, "2");
     let tag = format!("pilotlight/{}", app.name);
     let second = wait_for_async("the next is ready beside it", || async {
@@ -293,7 +293,7 @@ async fn an_app_that_goes_leaves_only_the_image_with_its_tag() {
     })
     .await;
     assert!(is_there(&first).await, "it is under way still");
-    last.end().await;
+    last.assert_ends().await;
     app.remove(&proxy, &second).await;
     wait_for_async("the image before is gone", || async { (!is_there(&first).await).then_some(()) }).await;
 }

@@ -4,9 +4,9 @@ mod support;
 
 use support::docker::{Container, all_replicas, docker, need_app_image, replicas, sandboxes};
 use support::http::get;
-use support::lasting::Lasting;
 use support::proxy::{Proxy, Setup};
 use support::wait::wait_for_async;
+use support::wire::Wire;
 
 async fn start() -> Proxy {
     need_app_image().await;
@@ -52,12 +52,12 @@ async fn all_stopped(proxy: &Proxy) {
 async fn an_app_finds_what_it_needs_by_its_name() {
     let proxy = start().await;
     for _ in 0..3 {
-        let open = Lasting::begin(proxy.address()).await;
+        let mut open = Wire::echo(proxy.address(), "localhost").await;
         let name = who_is_needed(&proxy).await;
         let db = running(&proxy, "db").await;
         assert_eq!(db.len(), 1, "{db:?}");
         assert!(name.starts_with(&db[0].id()[..12]), "{name} is not {}", db[0].id());
-        open.end().await;
+        open.assert_ends().await;
         all_stopped(&proxy).await;
         let kept: Vec<_> = sandboxes(&proxy.instance()).await.iter().map(|it| it.name().to_owned()).collect();
         assert!(kept.len() == 1 && kept[0].contains("-web-"), "{kept:?}");
@@ -71,7 +71,7 @@ async fn an_app_finds_what_it_needs_by_its_name() {
 #[tokio::test]
 async fn what_is_needed_and_dies_is_found_where_it_comes_back() {
     let proxy = start().await;
-    let open = Lasting::begin(proxy.address()).await;
+    let mut open = Wire::echo(proxy.address(), "localhost").await;
     let first = who_is_needed(&proxy).await;
     let db = running(&proxy, "db").await.remove(0);
     docker(&["rm", "--force", db.id()]).await;
@@ -81,5 +81,5 @@ async fn what_is_needed_and_dies_is_found_where_it_comes_back() {
     })
     .await;
     assert_ne!(first, second);
-    open.end().await;
+    open.assert_ends().await;
 }

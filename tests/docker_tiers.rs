@@ -9,11 +9,11 @@ use serde_json::json;
 
 use support::docker::{Container, Events, all_replicas, docker, need_app_image, replicas, sandboxes};
 use support::http::{Call, get};
-use support::lasting::Lasting;
 use support::load;
 use support::metrics::Scrape;
 use support::proxy::{Proxy, Setup};
 use support::wait::{wait_for_async, wait_until};
+use support::wire::Wire;
 
 /// Containers that were made, sandboxes among them.
 const CREATED: &str = "pilotlight_docker_calls_total{operation=\"create\"}";
@@ -229,16 +229,16 @@ async fn a_start_is_boosted_until_it_is_over() {
     let limit = |container: &Container| container.at("/HostConfig/NanoCpus").as_u64();
     let instance = proxy.instance();
     for kept in ["created", "exited"] {
-        let visit = tokio::spawn(Lasting::begin(address));
+        let visit = tokio::spawn(Wire::echo(address, "localhost"));
         let starting = wait_for_async("it starts", || async { replicas(&instance).await.pop() }).await;
         assert_eq!(limit(&starting), Some(1_500_000_000));
-        let visit = visit.await.expect("no panic");
+        let mut visit = visit.await.expect("no panic");
         wait_for_async("its boost ends", || async {
             let found = replicas(&instance).await;
             (limit(found.first()?) == Some(100_000_000)).then_some(())
         })
         .await;
-        visit.end().await;
+        visit.assert_ends().await;
         assert_eq!(limit(&only(&proxy, kept).await), Some(1_500_000_000), "the next start has it again");
     }
 }

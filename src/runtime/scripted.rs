@@ -203,7 +203,6 @@ impl Scripted {
         world.tell(Event::Changed { id: id(*port), app: scene.app.clone(), change });
     }
 
-    /// Asks the control plane to look at everything.
     /// Says that a replica's image finds it ill, in news of that replica alone.
     pub(crate) fn tell_of_an_illness(&self, app: &str) {
         let world = self.world();
@@ -215,6 +214,7 @@ impl Scripted {
         world.tell(Event::Changed { id: id(*port), app: app.to_owned(), change: Change::Unhealthy });
     }
 
+    /// Asks the control plane to look at everything.
     pub(crate) fn resync(&self) {
         self.world().tell(Event::Resync);
     }

@@ -2,14 +2,16 @@
 
 use serde_json::json;
 
+use crate::Proxy;
 use crate::program::{found, python};
-use crate::{PATIENT, Proxy};
 
 async fn gradio() -> Proxy {
     // Neither news of this machine for others nor news of others' for it.
-    let env = "env: {GRADIO_ANALYTICS_ENABLED: 'False', HF_HUB_OFFLINE: '1'}";
-    let health = "health: {start_timeout: 150s}";
-    crate::proxy(&python("gradio_app.py", &[]), &format!("{env}\n{health}\n{PATIENT}")).await
+    crate::proxy(
+        &python("gradio_app.py", &[]),
+        "env: {GRADIO_ANALYTICS_ENABLED: 'False', HF_HUB_OFFLINE: '1'}",
+    )
+    .await
 }
 
 #[tokio::test]

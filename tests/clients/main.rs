@@ -21,10 +21,6 @@ mod unchanged;
 use support::proxy::{Proxy, Setup};
 use support::wait::wait_for_async;
 
-/// Keys of an app that imports for long before it listens, which a busy machine makes longer: who asks first waits for
-/// it. `health: {start_timeout: 150s}` belongs to them.
-const PATIENT: &str = "timeout: 150s\nhold: {timeout: 150s}";
-
 /// A proxy with one app, which is this command. It is at zero: whoever asks first is held until it is up.
 async fn proxy(command: &[String], keys: &str) -> Proxy {
     let words: Vec<String> =

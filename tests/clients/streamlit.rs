@@ -2,9 +2,9 @@
 
 use serde_json::json;
 
+use crate::Proxy;
 use crate::program::python;
 use crate::program::{found, in_environment, ours, words};
-use crate::{PATIENT, Proxy};
 
 async fn streamlit() -> Proxy {
     let script = format!(
@@ -13,8 +13,7 @@ async fn streamlit() -> Proxy {
         in_environment("streamlit").display(),
         ours("streamlit_app.py")
     );
-    let health = "health: {path: /_stcore/health, start_timeout: 150s}";
-    crate::proxy(&words(&["sh", "-c", &script]), &format!("{health}\n{PATIENT}")).await
+    crate::proxy(&words(&["sh", "-c", &script]), "health: {path: /_stcore/health}").await
 }
 
 #[tokio::test]

@@ -11,12 +11,12 @@ use crate::support::wait::wait_for_async;
 use crate::{proxy, shown};
 
 #[tokio::test]
-async fn thirty_five_a_second_at_ten_each_are_four() {
+async fn thirty_seven_a_second_at_ten_each_are_four() {
     let proxy = proxy("min: 0, max: 5, metric: rps, target: 10, idle: 2s", "").await;
     let address = proxy.address();
     // A rate is counted from the first request on: from this one, so that on a busy machine no others gather behind it.
     assert_eq!(get(address, "/ping").await.status, 200);
-    let load = tokio::spawn(load::at_rate(35.0, Duration::from_secs(12), move |_| {
+    let load = tokio::spawn(load::at_rate(37.0, Duration::from_secs(12), move |_| {
         Call::get(address, "/ping").send()
     }));
     let start = Instant::now();

@@ -9,7 +9,6 @@ pub(crate) mod flow;
 pub(crate) mod fountain;
 pub(crate) mod h2;
 pub(crate) mod http;
-pub(crate) mod lasting;
 pub(crate) mod load;
 pub(crate) mod memory;
 pub(crate) mod metrics;

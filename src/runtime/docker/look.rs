@@ -154,7 +154,7 @@ pub(super) fn endpoint_of(inspected: &ContainerInspectResponse) -> Option<Endpoi
 /// was written down when it was made.
 fn endpoint(
     mode: Option<&str>,
-    networks: Option<&HashMap<String, EndpointSettings>>,
+    networks: Option<&Networks>,
     labels: &HashMap<String, String>,
 ) -> Option<Endpoint> {
     let port: u16 = labels.get(labels::PORT)?.parse().ok()?;
